@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+# make demo   everything from a fresh machine to a trained, quantised, proved and timed classifier (demo/report.html)
+# make test   everything from a fresh machine to lint, types, import rules and tests
+# Both set up what they need: a virtual environment in .venv with pinned packages, and Debian packages where they are missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Shared libraries of opencv-python, and the compilers that the tests hand the exported C to.
+RUN_PACKAGES := libgl1 libglib2.0-0
+TEST_PACKAGES := $(RUN_PACKAGES) gcc g++ clang libclang-rt-dev libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+
+.PHONY: demo
+demo: $(READY) ## photos -> bundle -> C array -> classification, with a report to look at
+	@.ci/system-packages $(RUN_PACKAGES)
+	@$(BIN)/litesight demo -o demo
+
+.PHONY: setup
+setup: $(READY) ## only the virtual environment
+	@.ci/system-packages $(RUN_PACKAGES)
+	@echo "ready: $(BIN)/litesight --help"
+
+.PHONY: test
+test: $(READY) ## lint, types, import rules and tests
+	@.ci/system-packages $(TEST_PACKAGES)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+.PHONY: figures
+figures: $(READY) ## every figure that the README states, measured here (about 40 minutes; needs the photos named in docs/figures.md)
+	@.ci/system-packages $(RUN_PACKAGES)
+	@$(BIN)/python docs/figures.py
+
+$(READY): pyproject.toml constraints.txt
+	@.ci/virtual-environment $(VENV)
+	@touch $@
+
+.PHONY: clean
+clean: ## remove the environment, caches and the demo
+	rm -rf $(VENV) demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache ./*.egg-info

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every bench of the kit writes, be it of a Pi, a board or an emulator.
+
+``docs/bench-schema.md`` states each field.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from device.machine import MachineFacts, MachineState
+
+SCHEMA: Final = "litesight-bench/1"
+
+FIGURES: Final[Mapping[str, str]] = {
+    "frames_per_second": "1000 / mean of the total time of a frame, one frame after another",
+    "open_ms": "cold start: reading the bundle, checking its hashes, opening the network",
+    "first_frame_ms": "cold start: preprocess, invoke and postprocess of the very first frame",
+    "rss_bytes": "resident memory of the process after the last frame",
+    "peak_rss_bytes": "largest resident memory of the process so far",
+    "ops_total": "operators in the network's graph",
+    "ops_xnnpack": "operators that XNNPACK executed, counted after delegation",
+    "instructions_per_inference": "executed instructions, exact, of one inference; not cycles and not milliseconds",
+    "ram_bytes": "data + bss of the linked image, arena included",
+    "stack_bytes": "deepest stack seen in one inference",
+    "flash_bytes": "code, constants and model in the linked image",
+    "mismatched_bytes": "output bytes that differ from the golden vectors",
+}
+"""Every single number that a run may carry, and what it means. The unit is in the name."""
+
+TARGET_KINDS: Final = ("host", "board", "emulator")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Samples of one quantity, in the order in which they were taken."""
+
+    unit: str
+    samples: tuple[float, ...]
+
+    def percentile(self, percent: float) -> float:
+        """Nearest rank: the smallest sample such that at least ``percent`` % of all samples are no larger.
+
+        It is always a sample that was measured; nothing is interpolated.
+        """
+        rank = max(1, math.ceil(percent / 100 * len(self.samples)))
+        return sorted(self.samples)[rank - 1]
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean."""
+        return math.fsum(self.samples) / len(self.samples)
+
+    def to_json(self) -> dict[str, Any]:
+        """Summary and raw samples; to 1/1000 of the unit, which is finer than the clock deserves."""
+        return {
+            "unit": self.unit,
+            "n": len(self.samples),
+            "mean": round(self.mean, 3),
+            "min": round(min(self.samples), 3),
+            "p50": round(self.percentile(50), 3),
+            "p90": round(self.percentile(90), 3),
+            "p99": round(self.percentile(99), 3),
+            "max": round(max(self.samples), 3),
+            "samples": [round(sample, 3) for sample in self.samples],
+        }
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Which network: records with another ``sha256`` must not be compared."""
+
+    name: str
+    sha256: str
+    bytes: int
+    input: tuple[int, int, int]
+    classes: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where it ran. ``id`` is a board's name, or what the machine calls itself; ``machine`` only for a host."""
+
+    kind: str
+    id: str
+    machine: MachineFacts | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in TARGET_KINDS:
+            raise ValueError(f"target kind must be one of {', '.join(TARGET_KINDS)}, found {self.kind!r}")
+
+
+@dataclass(frozen=True)
+class OpFigures:
+    """One operator of the network, in execution order, with figures of its own."""
+
+    index: int
+    op: str
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One engine with one setting.
+
+    Attributes:
+        engine: "ai-edge-litert", "tflite-runtime", "tflm", "static", …
+        version: of the engine.
+        settings: what can be chosen: threads, delegate, compiler flags.
+        source: where the frames came from.
+        stages: samples by stage: capture, preprocess, invoke, postprocess, total.
+        figures: single numbers; the keys are those of FIGURES; None where the machine does not tell.
+        ops: per operator; empty where nobody measured them.
+        before, after: the machine's state; None on a board.
+    """
+
+    engine: str
+    version: str
+    settings: Mapping[str, int | str | bool]
+    source: Mapping[str, Any]
+    stages: Mapping[str, Series]
+    figures: Mapping[str, float | None]
+    ops: tuple[OpFigures, ...] = ()
+    before: MachineState | None = None
+    after: MachineState | None = None
+
+    def __post_init__(self) -> None:
+        unknown = {*self.figures, *(key for op in self.ops for key in op.figures)} - FIGURES.keys()
+        if unknown:
+            raise ValueError(f"unknown figures {', '.join(sorted(unknown))}; add them to FIGURES and to the docs")
+
+    def to_json(self) -> dict[str, Any]:
+        """The run's object in the file."""
+        return {
+            "engine": self.engine,
+            "version": self.version,
+            "settings": dict(self.settings),
+            "source": dict(self.source),
+            "stages": {name: series.to_json() for name, series in self.stages.items()},
+            "figures": {name: _rounded(value) for name, value in self.figures.items()},
+            "ops": [
+                {"index": op.index, "op": op.op, "figures": {name: _rounded(v) for name, v in op.figures.items()}}
+                for op in self.ops
+            ],
+            "before": self.before.to_json() if self.before else None,
+            "after": self.after.to_json() if self.after else None,
+        }
+
+
+@dataclass(frozen=True)
+class Record:
+    """A bench file: one network on one target, in one or more runs."""
+
+    created: str
+    litesight: str
+    model: ModelFacts
+    target: Target
+    runs: Sequence[Run] = field(default_factory=tuple)
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole document."""
+        return {
+            "schema": SCHEMA,
+            "created": self.created,
+            "litesight": self.litesight,
+            "model": asdict(self.model),
+            "target": asdict(self.target),
+            "runs": [run.to_json() for run in self.runs],
+        }
+
+    def to_bytes(self) -> bytes:
+        """The file's content: UTF-8 JSON."""
+        return (json.dumps(self.to_json(), allow_nan=False) + "\n").encode()
+
+
+def _rounded(value: float | None) -> float | None:
+    return value if value is None or isinstance(value, int) else round(value, 3)

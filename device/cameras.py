@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cameras: V4L2 through OpenCV (USB), and libcamera through picamera2 (the ribbon cable of a Raspberry Pi)."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from device.errors import LitesightError
+from device.quiet import native_stderr
+from device.sources import Closing, Frame, SourceError, opencv_to_rgb
+
+CAMERA_SIZE: Final = (640, 480)
+"""Width and height asked of a camera, in pixels; it may deliver another."""
+
+MAX_LOST_FRAMES: Final = 5
+"""So many reads in a row may fail before a camera counts as gone."""
+
+
+class V4L2Camera(Closing):
+    """A USB camera, or any other that the kernel offers as /dev/videoN."""
+
+    live = True
+    total: int | None = None
+
+    def __init__(self, number: int) -> None:
+        self.name = f"camera {number}"
+        _check_device(number)
+        self._camera = _open_v4l2(number)
+        if not self._camera.isOpened():
+            self.close()
+            raise SourceError(
+                f"{self.name} cannot be opened: it is in use, or it delivers no video",
+                hint="litesight doctor says who holds it",
+            )
+
+    def __iter__(self) -> Iterator[Frame]:
+        index = lost = 0
+        while True:
+            ok, pixels = self._camera.read()
+            captured_at = time.monotonic()
+            if not ok or pixels is None:
+                lost += 1
+                if lost >= MAX_LOST_FRAMES:
+                    raise SourceError(
+                        f"{self.name} delivers no pictures: {lost} reads in a row failed",
+                        hint="unplug it and plug it in",
+                    )
+                continue
+            lost = 0
+            yield Frame(opencv_to_rgb(pixels, self.name), f"{self.name}#{index}", index, captured_at)
+            index += 1
+
+    def close(self) -> None:
+        self._camera.release()
+
+
+class PiCamera(Closing):
+    """A camera on the ribbon cable, through picamera2."""
+
+    live = True
+    total: int | None = None
+
+    def __init__(self, number: int) -> None:
+        self.name = f"picamera2 camera {number}"
+        camera_class = _picamera2_class()
+        try:
+            self._camera = camera_class(number)
+        # picamera2 raises IndexError for a camera that is not there and RuntimeError for one that is in use.
+        except (IndexError, RuntimeError) as error:
+            found = "no such camera" if isinstance(error, IndexError) else str(error)
+            raise SourceError(
+                f"{self.name} cannot be opened: {found}", hint="list them with: rpicam-hello --list-cameras"
+            ) from error
+        try:
+            # libcamera names formats by the value of a little-endian pixel: "BGR888" is R, G, B in memory.
+            configuration = self._camera.create_video_configuration(main={"size": CAMERA_SIZE, "format": "BGR888"})
+            self._camera.configure(configuration)
+            self._camera.start()
+        except RuntimeError as error:
+            self.close()
+            raise SourceError(
+                f"{self.name} does not start: {error}", hint="litesight doctor says who holds it"
+            ) from error
+
+    def __iter__(self) -> Iterator[Frame]:
+        index = 0
+        while True:
+            pixels = self._camera.capture_array("main")
+            yield Frame(pixels, f"{self.name}#{index}", index, time.monotonic())
+            index += 1
+
+    def close(self) -> None:
+        self._camera.stop()
+        self._camera.close()
+
+
+def _check_device(number: int) -> None:
+    """Say the real cause before OpenCV says that something is out of range."""
+    if not sys.platform.startswith("linux"):
+        return
+    device = Path(f"/dev/video{number}")
+    if not device.exists():
+        others = ", ".join(f"usb:{other}" for other in _video_numbers()) or "none"
+        raise SourceError(
+            f"camera {number} not found: there is no {device}; cameras there are: {others}",
+            hint="litesight doctor looks for cameras; one on the ribbon cable is called picamera2",
+        )
+    if not os.access(device, os.R_OK | os.W_OK):
+        raise SourceError(
+            f"camera {number} may not be used: no permission for {device}",
+            hint="run: sudo usermod -aG video $USER, then log in again",
+        )
+
+
+def _video_numbers() -> list[int]:
+    names = (path.name.removeprefix("video") for path in Path("/dev").glob("video*"))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def _open_v4l2(number: int) -> Any:
+    import cv2
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    with native_stderr():
+        api = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
+        camera = cv2.VideoCapture(number, api)
+        camera.set(cv2.CAP_PROP_FRAME_WIDTH, CAMERA_SIZE[0])
+        camera.set(cv2.CAP_PROP_FRAME_HEIGHT, CAMERA_SIZE[1])
+        # The newest frame, not the one that waited longest.
+        camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    return camera
+
+
+def _picamera2_class() -> Any:
+    try:
+        return importlib.import_module("picamera2").Picamera2
+    except ModuleNotFoundError as error:
+        raise SourceError(
+            f"picamera2 cannot be imported: there is no module {error.name}",
+            hint="run: sudo apt install python3-picamera2, "
+            "and make the environment with: python3 -m venv --system-site-packages .venv",
+        ) from error
+    # With a numpy that its compiled parts were not built for it raises ValueError or AttributeError.
+    except Exception as error:
+        raise LitesightError(f"picamera2 cannot be imported: {error}", hint="run: litesight doctor") from error

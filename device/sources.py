@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where frames come from: a photo, a folder of photos, a video file or a camera."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.errors import LitesightError, UsageError
+
+_CAMERA: Final = re.compile(r"(?:(?:usb|camera):)?(\d{1,3})|/dev/video(\d{1,3})")
+_PICAMERA: Final = re.compile(r"picamera2(?::(\d))?")
+
+
+class SourceError(LitesightError):
+    """A source that is missing, unreadable or holds no picture."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture.
+
+    Attributes:
+        pixels: (height, width, 3) uint8, RGB; the receiver may keep it.
+        name: the photo's path, or the source's name and the frame's number.
+        index: counts the frames of the source from 0.
+        captured_at: ``time.monotonic()`` in seconds when the frame was there.
+    """
+
+    pixels: NDArray[np.uint8]
+    name: str
+    index: int
+    captured_at: float
+
+
+class Source(Protocol):
+    """Frames in order; opened on construction, closed at the end of the ``with`` block.
+
+    Attributes:
+        name: for messages.
+        live: a camera: it never ends, and frames that are not fetched are lost.
+        total: how many frames there will be; None if nobody knows.
+    """
+
+    name: str
+    live: bool
+    total: int | None
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+OnBad = Callable[[LitesightError], None]
+
+
+def _raise(error: LitesightError) -> None:
+    raise error
+
+
+def open_source(spec: str, on_bad: OnBad = _raise) -> Source:
+    """Open what a user names after ``--source``.
+
+    Args:
+        spec: the path of a photo, a folder of photos (searched recursively, sorted) or a video; ``usb:0``,
+            ``camera:0``, ``0`` or ``/dev/video0`` for a camera under V4L2; ``picamera2`` or ``picamera2:1`` for a
+            camera on the ribbon cable. A file called ``0`` is written ``./0``.
+        on_bad: gets the error of every unreadable photo of a folder, which is then passed over; raises it by default.
+
+    Raises:
+        UsageError: a kind of source that does not exist.
+        SourceError: it is missing, cannot be opened or holds no picture.
+    """
+    if camera := _CAMERA.fullmatch(spec):
+        from device.cameras import V4L2Camera
+
+        return V4L2Camera(int(camera[1] or camera[2]))
+    if camera := _PICAMERA.fullmatch(spec):
+        from device.cameras import PiCamera
+
+        return PiCamera(int(camera[1] or 0))
+    if re.match(r"(usb|camera|picamera2):", spec):
+        raise UsageError(f"expected a camera such as usb:0 or picamera2, found {spec!r}")
+    if re.match(r"[a-z]+://", spec):
+        raise UsageError(
+            f"expected a file, a folder or a camera, found the address {spec!r}",
+            hint="save the video to a file first",
+        )
+    if not spec:
+        raise UsageError("expected a file, a folder or a camera, found an empty --source")
+    path = Path(spec)
+    if path.is_dir():
+        return PhotoFolder(path, on_bad)
+    from device.images import IMAGE_SUFFIXES, printable
+
+    if not path.exists():
+        raise SourceError(
+            f"no source {printable(path)}: no such file or folder", hint="a camera is named usb:0 or picamera2"
+        )
+    if not path.is_file():
+        raise SourceError(f"{printable(path)}: expected a photo, a video or a folder, found a pipe or device")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return Photo(path)
+    return VideoFile(path)
+
+
+def opencv_to_rgb(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """(height, width, 3) uint8 RGB of what ``cv2.VideoCapture`` delivers: BGR, or grey from some cameras.
+
+    Raises:
+        SourceError: another layout, which a driver delivers when OpenCV does not know its format.
+    """
+    import cv2
+
+    if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3:
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    if pixels.dtype == np.uint8 and pixels.ndim == 2:
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+    raise SourceError(f"{name}: expected 8-bit colour or grey pictures, found {pixels.dtype} {pixels.shape}")
+
+
+class Closing:
+    """The ``with`` block of a source."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the device or file back; again does no harm."""
+
+
+class Photo(Closing):
+    """One photo."""
+
+    live = False
+    total: int | None = 1
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+
+    def __iter__(self) -> Iterator[Frame]:
+        from device.images import read_image
+
+        yield Frame(read_image(self._path), self.name, 0, time.monotonic())
+
+
+class PhotoFolder(Closing):
+    """All photos under a folder. An unreadable one is reported and passed over."""
+
+    live = False
+
+    def __init__(self, path: Path, on_bad: OnBad) -> None:
+        from device.images import IMAGE_SUFFIXES, find_images, printable
+
+        self.name = str(path)
+        self._paths = find_images(path)
+        self._on_bad = on_bad
+        self.total: int | None = len(self._paths)
+        if not self._paths:
+            kinds = " ".join(sorted(IMAGE_SUFFIXES))
+            raise SourceError(
+                f"{printable(path)}: expected a folder of photos, found none", hint=f"photos end in {kinds}"
+            )
+
+    def __iter__(self) -> Iterator[Frame]:
+        from device.images import ImageError, read_image
+
+        index = 0
+        for path in self._paths:
+            try:
+                pixels = read_image(path)
+            except ImageError as error:
+                self._on_bad(error)
+                continue
+            yield Frame(pixels, str(path), index, time.monotonic())
+            index += 1
+
+
+class VideoFile(Closing):
+    """A video that OpenCV can decode, from its first frame to its last, as fast as it is asked for."""
+
+    live = False
+
+    def __init__(self, path: Path) -> None:
+        import cv2
+
+        from device.images import printable
+        from device.quiet import native_stderr
+
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        # OpenCV hands it to FFmpeg, which would report every damaged frame on stderr; -8 is its AV_LOG_QUIET.
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+        self.name = str(path)
+        with native_stderr():
+            self._video = cv2.VideoCapture(str(path), cv2.CAP_ANY)
+            # Some files open and hold nothing that can be decoded; this is the time to say so.
+            ok, first = self._video.read() if self._video.isOpened() else (False, None)
+        self._first: NDArray[Any] | None = first
+        if not ok:
+            self.close()
+            raise SourceError(
+                f"{printable(path)}: expected a photo or a video, found a file that OpenCV cannot decode",
+                hint="videos: MP4, MKV, AVI, WebM; photos are known by their suffix",
+            )
+        frames = int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.total: int | None = frames if frames > 0 else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        index, pixels = 0, self._first
+        self._first = None
+        while pixels is not None:
+            yield Frame(opencv_to_rgb(pixels, self.name), f"{self.name}#{index}", index, time.monotonic())
+            index += 1
+            ok, following = self._video.read()
+            pixels = following if ok else None
+
+    def close(self) -> None:
+        self._video.release()

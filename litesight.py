@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``litesight``: loads the module of one sub-command and nothing else, and tells errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import NoReturn
+
+COMMANDS = {
+    "demo": "train_host.commands.demo",
+    "train": "train_host.commands.train",
+    "pretrained": "train_host.commands.pretrained",
+    "evaluate": "train_host.commands.evaluate",
+    "verify": "firmware_export.commands.verify",
+    "export": "firmware_export.commands.export",
+    "run": "device.commands.run",
+    "bench": "device.commands.bench",
+    "doctor": "device.commands.doctor",
+}
+"""Module of every sub-command, in the order in which a newcomer meets them."""
+
+SUMMARY = """\
+From a folder of photos to an int8 classifier on a microcontroller or a Raspberry Pi.
+
+commands:
+  demo        the whole way on real photos, with a report to look at
+  train       photos in class folders -> a bundle
+  pretrained  a bundle of the ImageNet-trained network, nothing to train
+  evaluate    float and int8 accuracy of a bundle on photos
+  verify      prove a bundle in TensorFlow Lite Micro, byte for byte
+  export      C sources for a microcontroller
+  run         classify a photo, a folder, a video or a camera
+  bench       time every stage of a frame
+  doctor      check this machine and say how to mend it
+
+litesight COMMAND --help tells more, with examples."""
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one sub-command.
+
+    Args:
+        argv: the arguments, without the program's name; those of the process by default.
+
+    Returns:
+        The exit status: 0 for success, 1 for a failure, 2 for a wrong call.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(f"usage: litesight COMMAND …\n\n{SUMMARY}")
+        return 0 if arguments else EXIT_USAGE
+    if arguments[0] in ("-V", "--version"):
+        print(f"litesight {_own_version()}")
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        return _fail(f"unknown command {name!r}; expected one of {', '.join(COMMANDS)}", EXIT_USAGE)
+    try:
+        command = importlib.import_module(COMMANDS[name])
+    except ModuleNotFoundError as error:
+        return _fail(_missing_module(name, error), EXIT_FAILURE)
+    parser = _Parser(
+        prog=f"litesight {name}",
+        description=command.HELP,
+        epilog=command.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.configure(parser)
+    return _run(command, name, parser.parse_args(arguments[1:]))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a wrong call in one line, as every other error is told."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"litesight: error: {message} (see {self.prog} --help)\n")
+
+
+def _run(command: ModuleType, name: str, args: argparse.Namespace) -> int:
+    from device.errors import LitesightError
+
+    try:
+        return int(command.run(args))
+    except LitesightError as error:
+        return _fail(str(error), error.exit_status)
+    except ModuleNotFoundError as error:
+        return _fail(_missing_module(name, error), EXIT_FAILURE)
+    except KeyboardInterrupt:
+        return _fail("stopped; nothing was written", EXIT_FAILURE)
+    except BrokenPipeError:
+        # The reader of our output went away (`litesight run … | head`). Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        return _fail(f"the system refused{where}: {error.strerror or error}", EXIT_FAILURE)
+    except MemoryError:
+        return _fail("out of memory (close other programs, or take a smaller --size or --batch)", EXIT_FAILURE)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"litesight: error: {' '.join(message.splitlines())}", file=sys.stderr)
+    return status
+
+
+def _missing_module(command: str, error: ModuleNotFoundError) -> str:
+    room = COMMANDS[command].split(".")[0]
+    extra = "device" if room == "device" else "host"
+    return (
+        f"litesight {command} needs the Python package {error.name} (install it with: pip install 'litesight[{extra}]')"
+    )
+
+
+def _own_version() -> str:
+    try:
+        return version("litesight")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every room's tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# CI runs on shared, slow machines: a deadline would time the machine, not the code.
+settings.register_profile("litesight", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("litesight")
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str], str]:
+    """``require_tool("gcc")`` returns its path; a missing tool skips on a laptop and fails in CI (REQUIRE_TOOLS=1)."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            message = f"{name} is not installed"
+            if os.environ.get("REQUIRE_TOOLS") == "1":
+                pytest.fail(message)
+            pytest.skip(message)
+        return path
+
+    return find

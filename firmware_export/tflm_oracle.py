@@ -103,14 +103,20 @@ def run(
         raise OracleError(f"expected int8 inputs ('n', {expected}), found {inputs.dtype} {inputs.shape}")
     if timeout_s is None:
         timeout_s = _START_SECONDS + len(inputs) * (_SECONDS_EACH + _SECONDS_PER_MAC * count_multiply_adds(graph))
-    with tempfile.TemporaryDirectory(prefix="litesight-") as name:
-        directory = Path(name)
-        (directory / "model.tflite").write_bytes(model)
-        np.save(directory / "inputs.npy", inputs)
-        _run_child(directory, _ample_arena_bytes(graph), len(inputs), timeout_s, progress)
-        outputs = np.load(directory / "outputs.npy", allow_pickle=False)
-        allocations = _parse_allocations((directory / "allocations.txt").read_text("utf-8", "replace"))
-        smallest = int((directory / "smallest.txt").read_text())
+    try:
+        with tempfile.TemporaryDirectory(prefix="litesight-") as name:
+            directory = Path(name)
+            (directory / "model.tflite").write_bytes(model)
+            np.save(directory / "inputs.npy", inputs)
+            _run_child(directory, _ample_arena_bytes(graph), len(inputs), timeout_s, progress)
+            outputs = np.load(directory / "outputs.npy", allow_pickle=False)
+            allocations = _parse_allocations((directory / "allocations.txt").read_text("utf-8", "replace"))
+            smallest = int((directory / "smallest.txt").read_text())
+    except OSError as error:
+        # What crosses to the child and back are a few files in the system's temporary directory.
+        raise OracleError(
+            f"cannot run TFLM: {error.strerror or error} in {tempfile.gettempdir()}", hint="is the disk full?"
+        ) from error
     return OracleResult(outputs, smallest, allocations, found)
 
 

@@ -46,6 +46,7 @@ def test_a_graph_registers_its_own_ops_and_no_others(tiny_bytes: bytes) -> None:
     [
         ("int16", "int8", "int64", "int16"),
         ("int8", "int4", "int32", "int8"),
+        ("int32", "int32", "int32", "int8"),
         ("int8", "int8", "int32", "float32"),
     ],
 )

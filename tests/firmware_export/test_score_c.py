@@ -72,6 +72,10 @@ def test_the_softmax_is_right_to_its_last_bit(library: ctypes.CDLL, scores: list
     np.testing.assert_array_equal(found, expected)
 
 
+def test_the_best_class_has_all_bits_of_the_table() -> None:
+    assert probability_table(0.1, 3, is_probability=False)[0] == 1 << 30
+
+
 def test_a_thousand_classes_do_not_overflow(library: ctypes.CDLL) -> None:
     found = on_the_chip(library, [127] * 65535, 0.1)
     assert set(found) == {round(ONE / 65535)}

@@ -223,6 +223,23 @@ def test_a_lie_in_the_file_is_named(place: Place, value: bytes, message: str) ->
         read_model(bytes(data))
 
 
+@pytest.mark.parametrize(("old", "new"), [(127, 3), (3, 0)])
+def test_old_and_new_field_of_the_operator_code_are_read(old: int, new: int) -> None:
+    """Codes above 127 stand in the new field only, and then the old one is 127; old files have the old one only."""
+    data = bytearray(TINY)
+    reference = tflite.Model.GetRootAsModel(TINY, 0)
+    index = next(
+        i
+        for i in range(reference.OperatorCodesLength())
+        if reference.OperatorCodes(i).BuiltinCode() == tflite.BuiltinOperator.CONV_2D
+    )
+    code = reference.OperatorCodes(index)
+    data[field(code, 0)] = old
+    data[field(code, 3)] = 150 if old == 127 else new
+    names = {op.name for op in read_model(bytes(data)).operators}
+    assert ("GELU" if old == 127 else "CONV_2D") in names
+
+
 def test_the_dynamic_batch_of_keras_is_one() -> None:
     data = bytearray(TINY)
     position = vector_item(tensor(tflite.Model.GetRootAsModel(TINY, 0), 0), 0, 0)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -136,6 +137,17 @@ def test_a_hanging_tflm_is_stopped(fake_runtime: Path, tiny_bytes: bytes, tiny_g
     fake_runtime.write_text(FAKE.format(body="import time; time.sleep(600)"))
     with pytest.raises(OracleError, match="did not end within 1 s on 4 inputs"):
         tflm_oracle.run(tiny_bytes, tiny_golden.inputs, timeout_s=1.0)
+
+
+def test_a_full_temporary_directory_is_one_line(
+    require_oracle: None, monkeypatch: pytest.MonkeyPatch, tiny_bytes: bytes, tiny_golden: Golden
+) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OracleError, match="cannot run TFLM: No space left on device in"):
+        tflm_oracle.run(tiny_bytes, tiny_golden.inputs)
 
 
 def test_a_machine_without_tflm_is_told_so(

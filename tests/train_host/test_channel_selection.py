@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from train_host.scaling import Architecture, blocks, head_channels, stem_channel
 
 # Stage widths 16, 16, 16, 24, 32, 48, 80: wide enough that something can be dropped, small enough to be quick.
 WIDE = replace(
-    variant_architecture("lite0", classes=4, width=0.25, depth=0.6, resolution=32, scale_stem_and_head=True),
+    variant_architecture("lite0", classes=4, width=0.25, depth=0.5, resolution=32, scale_stem_and_head=True),
     dropout=0.0,
 )
 NARROW = replace(WIDE, width=0.13)
@@ -26,6 +27,11 @@ PHOTOS = np.random.default_rng(0).uniform(-1, 1, (48, 32, 32, 3)).astype(np.floa
 
 
 def _random_weights(arch: Architecture, seed: int = 0) -> Weights:
+    return {name: array.copy() for name, array in _cached_weights(arch, seed).items()}
+
+
+@functools.cache
+def _cached_weights(arch: Architecture, seed: int) -> Weights:
     rng = np.random.default_rng(seed)
     weights: Weights = {}
     for layer in build_model(arch).layers:
@@ -115,7 +121,7 @@ def test_batch_normalisation_gets_the_statistics_of_its_new_input() -> None:
 
 def test_fewer_repeats_keep_the_leading_blocks_and_more_begin_as_the_identity() -> None:
     wide = _random_weights(WIDE)
-    shallow, deep = replace(WIDE, depth=0.3), replace(WIDE, depth=1.0)
+    shallow, deep = replace(WIDE, depth=0.3), replace(WIDE, depth=0.6)
     assert len(blocks(shallow)) < len(blocks(WIDE)) < len(blocks(deep))
     names = {name.partition("_")[0] for name in narrow_weights(wide, WIDE, shallow, PHOTOS) if name.startswith("block")}
     assert names == {block.name for block in blocks(shallow)}

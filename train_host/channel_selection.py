@@ -213,7 +213,10 @@ class _Surgery:
         next_stream = choose_channels(np.asarray(covariance), consumer, ours[0].out_channels)
         for index, block in enumerate(ours):
             if index >= len(theirs):
-                narrow_x = self._identity_block(narrow_x, block, theirs[-1], next_stream)
+                # Fresh weights behind a scale of zero: the sum is its input until training says otherwise.
+                for variable, value in (("gamma", 0.0), ("beta", 0.0), ("mean", 0.0), ("variance", 1.0)):
+                    values = np.full(block.out_channels, value, np.float32)
+                    self.result[f"{block.name}_project_bn/{variable}"] = values
                 continue
             # The last block that stays also stands for those that go.
             target = wide_maps[-1] if index == len(ours) - 1 else wide_maps[index + 1]
@@ -288,24 +291,6 @@ class _Surgery:
         self.result[f"{name}_conv/kernel"] = kernel
         self._copy_norm(name, keep)
         return _relu6(_normed(_depthwise(x, kernel, block.stride), self.result, name))
-
-    def _identity_block(self, narrow_x: Array, ours: Block, theirs: Block, stream: Index) -> Array:
-        keep = np.arange(ours.expanded_channels)
-        expand, depthwise, project = (f"{ours.name}_{part}" for part in ("expand", "depthwise", "project"))
-        source = theirs.name
-        self.result[f"{expand}_conv/kernel"] = self.wide[f"{source}_expand_conv/kernel"][:, :, stream][..., keep]
-        self.result[f"{depthwise}_conv/kernel"] = self.wide[f"{source}_depthwise_conv/kernel"][:, :, keep]
-        self.result[f"{project}_conv/kernel"] = self.wide[f"{source}_project_conv/kernel"][:, :, keep][..., stream]
-        for name, part, chosen in (
-            (expand, "expand", keep),
-            (depthwise, "depthwise", keep),
-            (project, "project", stream),
-        ):
-            for variable in ("gamma", "beta", "mean", "variance"):
-                self.result[f"{name}_bn/{variable}"] = self.wide[f"{source}_{part}_bn/{variable}"][chosen]
-        for variable in ("gamma", "beta"):
-            self.result[f"{project}_bn/{variable}"] = np.zeros(len(stream), np.float32)
-        return narrow_x
 
     def _fit(self, name: str, x: Array, wanted: Array, start: Array, affine: _Affine, keep: Index) -> Array:
         """Writes the 1×1 convolution and its batch normalisation; returns their output on x."""

@@ -18,21 +18,6 @@ TRAINING = (
     *("--width", "0.1", "--size", "32", "--epochs", "25", "--batch", "8", "--seed", "3"),
     *("--augment", "none", "--learning-rate", "0.005"),
 )
-    "--augment",
-    "none",
-    "--width",
-    "0.1",
-    "--size",
-    "32",
-    "--epochs",
-    "25",
-    "--batch",
-    "8",
-    "--seed",
-    "3",
-    "--learning-rate",
-    "0.005",
-)
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -38,10 +38,11 @@ test: $(READY) ## lint, types, import rules and tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
+PHOTOS ?= ../shared/data
 .PHONY: figures
-figures: $(READY) ## every figure that the README states, measured here (about 40 minutes; needs the photos named in docs/figures.md)
+figures: $(READY) ## every figure that the README states, measured here (half an hour; photos: make figures PHOTOS=DIR)
 	@.ci/system-packages $(RUN_PACKAGES)
-	@$(BIN)/python docs/figures.py
+	@$(BIN)/python .ci/figures.py "$(PHOTOS)"
 
 $(READY): pyproject.toml constraints.txt
 	@.ci/virtual-environment $(VENV)

@@ -62,6 +62,8 @@ def new_directory(target: Path, *, is_ours: Callable[[Path], bool], kind: str) -
         LitesightError: ``target`` is something else, or cannot be written.
     """
     check_replaceable(target, is_ours=is_ours, kind=kind)
+    # A link stays, and what it points to is replaced.
+    target = Path(os.path.realpath(target))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial"))

@@ -53,6 +53,9 @@ _INPUTS: Final[Mapping[str, tuple[int, int]]] = {
 _BIAS: Final = 2
 """The one place where an input may be left out, written as tensor -1."""
 
+_WEIGHTED: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
+"""Their inputs behind the first are weights and bias."""
+
 _MUST_BE_QUANTIZED: Final = frozenset({"int8", "uint8"})
 
 
@@ -113,6 +116,7 @@ def check_graph(
                 raise _damaged(f"operator {number} ({op['op_name']}) writes tensor {output}, which is written already")
             filled.add(int(output))
     _check_order(ops)
+    _check_roles(ops, {int(tensor["index"]) for tensor in inputs})
 
 
 def _check_inputs(number: int, op: Mapping[str, Any]) -> None:
@@ -141,6 +145,28 @@ def _check_order(ops: Sequence[Mapping[str, Any]]) -> None:
             if int(tensor) in later:
                 raise _damaged(f"operator {number} ({op['op_name']}) reads tensor {tensor} before it is written")
         later.difference_update(int(tensor) for tensor in op["outputs"])
+
+
+def _check_roles(ops: Sequence[Mapping[str, Any]], graph_inputs: set[int]) -> None:
+    """What flows must come from somewhere, and weights must be constants.
+
+    A float16 network turns its constant weights into float32 with DEQUANTIZE operators, so these count as constants.
+    """
+    written = {int(tensor) for op in ops for tensor in op["outputs"]}
+    flowing = graph_inputs | written
+    unpacked: set[int] = set()
+    for number, op in enumerate(ops):
+        name, sources = op["op_name"], [int(tensor) for tensor in op["inputs"]]
+        if name == "DEQUANTIZE" and sources[0] not in flowing:
+            unpacked.update(int(tensor) for tensor in op["outputs"])
+        elif name in _WEIGHTED:
+            for tensor in sources[1:]:
+                if tensor in flowing - unpacked:
+                    raise _damaged(f"operator {number} ({name}) has weights that are not constant: tensor {tensor}")
+            if sources[0] not in flowing - unpacked:
+                raise _damaged(f"operator {number} ({name}) reads tensor {sources[0]}, which nothing writes")
+        elif not flowing.intersection(sources):
+            raise _damaged(f"operator {number} ({name}) reads nothing that another one writes")
 
 
 def _check_quantization(tensor: Mapping[str, Any]) -> None:

@@ -40,8 +40,8 @@ def model_card(fields: Mapping[str, Any], labels: tuple[str, ...], provenance: M
         f"**Classes.** {shown}",
         "",
         "**Limits.** The model answers with one of its classes whatever it is shown: a photo unlike those it was "
-        "trained on gets a label all the same. The figures above hold for photos like the held-out ones; measure on your own "
-        "camera's photos with `litesight evaluate` before you rely on it.",
+        "trained on gets a label all the same. The figures above hold for photos like the held-out ones; measure on "
+        "your own camera's photos with `litesight evaluate` before you rely on it.",
         "",
         f"**Calibration.** {fields['calibration']['n']} photos, listed in calibration.txt, none of them from the test "
         "split.",

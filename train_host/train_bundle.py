@@ -23,7 +23,7 @@ from train_host.dataset import TEST_FRACTION, VAL_FRACTION, Dataset, Photo, repr
 from train_host.efficientnet_lite import build_model
 from train_host.input_pipeline import PixelCache, build_cache, class_weights, make_batches
 from train_host.model_report import network_report
-from train_host.pretrained import has_pretrained, load_pretrained
+from train_host.pretrained import load_pretrained
 from train_host.quantize import normalize
 from train_host.scaling import Architecture
 from train_host.training import CHECKPOINT_NAME, Recipe, Row, train
@@ -101,7 +101,7 @@ def train_bundle(
     """Train on photos and write the bundle.
 
     The checkpoint, and what was unpacked and preprocessed, live in ``work_directory(output)``. It is removed when the
-    bundle stands; after a crash or Ctrl-C it stays, for ``resume``.
+    bundle stands; after a crash or Ctrl-C it stays for ``resume`` if an epoch was finished.
 
     Args:
         source: folder or .zip of photos, see ``train_host.dataset.scan``.
@@ -117,6 +117,20 @@ def train_bundle(
     atomic.check_replaceable(output, is_ours=bundle.is_bundle, kind="bundle")
     work = work_directory(output)
     _check_work(work, resume=resume, restart=restart)
+    try:
+        result = _train_in(work, source, output, options, resume, progress)
+    except BaseException:
+        # Caches and unpacked photos without a finished epoch are of no use to anybody.
+        if not is_resumable(output):
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+    return result
+
+
+def _train_in(
+    work: Path, source: Path, output: Path, options: TrainOptions, resume: bool, progress: Progress
+) -> TrainResult:
     stages = _Stages()
     dataset = scan(
         source,
@@ -135,8 +149,8 @@ def train_bundle(
     }
     stages.end("read the photos")
     model = build_model(arch)
-    # Also for a resumed run, whose checkpoint replaces the weights: it costs seconds and keeps one path.
-    if options.pretrained and has_pretrained(arch) and not (resume and (work / CHECKPOINT_NAME).exists()):
+    # A resumed run takes its weights from the checkpoint.
+    if options.pretrained and not resume:
         load_pretrained(model, arch, photos=_start_photos(caches["train"], dataset, spec), progress=progress)
     stages.end("start from ImageNet")
     history = train(
@@ -158,7 +172,6 @@ def train_bundle(
         report=lambda found: network_report(network, found, history, {**stages.seconds, **found.stage_seconds}),
         progress=progress,
     )
-    shutil.rmtree(work, ignore_errors=True)
     return TrainResult(written, measured, network, dataset, history, {**stages.seconds, **measured.stage_seconds})
 
 

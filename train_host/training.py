@@ -52,7 +52,7 @@ class Recipe:
     """
 
     epochs: int = 20
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 0.02
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.1

@@ -74,6 +74,15 @@ def test_a_file_in_the_way_is_not_touched(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "mine"
 
 
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
+    make(tmp_path / "real", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    make(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "mark").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
 def test_an_empty_directory_may_be_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     make(tmp_path / "out", "new")

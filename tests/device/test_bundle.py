@@ -227,7 +227,7 @@ def test_any_value_in_a_field_is_taken_or_refused_by_name(value: Any, key: str) 
 def test_labels_must_be_text_without_gaps() -> None:
     with pytest.raises(BundleError, match="line 2: expected a label, found an empty line"):
         bundle.parse_labels(b"a\n\nb\n", Path("labels.txt"))
-    with pytest.raises(BundleError, match="line 3: the label .a. stands there twice"):
+    with pytest.raises(BundleError, match="line 3: the label 'a' stands there twice"):
         bundle.parse_labels(b"a\nb\na\n", Path("labels.txt"))
     with pytest.raises(BundleError, match="not UTF-8"):
         bundle.parse_labels(b"\xff", Path("labels.txt"))

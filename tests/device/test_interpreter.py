@@ -205,6 +205,10 @@ def tensor(index: int, shape: Sequence[int] = (1, 4), dtype: Any = np.int8, **ch
 SOUND_OPS = [op("RELU", [0], 1), op("CONV_2D", [1, 2, -1], 3)]
 
 
+def test_a_float16_network_whose_weights_are_unpacked_first_passes() -> None:
+    check_graph([op("DEQUANTIZE", [5], 6), op("CONV_2D", [0, 6, 7], 1)], [], [tensor(0)])
+
+
 def test_a_sound_graph_passes() -> None:
     per_channel = tensor(2, (8, 1, 1, 3), scales=np.full(8, 0.5), zero_points=np.zeros(8), quantized_dimension=0)
     plain_float = tensor(3, dtype=np.float32, scales=np.array([]), zero_points=np.array([]))
@@ -224,6 +228,10 @@ def test_a_sound_graph_passes() -> None:
         ([op("RELU", [1], 0)], "writes tensor 0, which is written already"),
         ([op("RELU", [1], 2), op("RELU", [0], 1)], "reads tensor 1 before it is written"),
         ([op("RELU", [1], 1)], "reads tensor 1 before it is written"),
+        ([op("CONV_2D", [5, 6, 7], 1)], "reads tensor 5, which nothing writes"),
+        ([op("RELU", [0], 1), op("CONV_2D", [0, 1, 7], 2)], "weights that are not constant: tensor 1"),
+        ([op("CONV_2D", [0, 0, 7], 1)], "weights that are not constant: tensor 0"),
+        ([op("ADD", [5, 6], 1)], "reads nothing that another one writes"),
         ([op("SPLIT", [0, 2, 3], 1)], "'SPLIT', which is none of a classifier's"),
     ],
 )

@@ -27,21 +27,22 @@ from train_host.scaling import (
     variant_architecture,
 )
 
+# Parameters, multiply-adds, and how far the latter may be off: half of the last printed digit, but for Lite0.
 PUBLISHED = {
-    "lite0": (4.7e6, 407e6),
-    "lite1": (5.4e6, 631e6),
-    "lite2": (6.1e6, 899e6),
-    "lite3": (8.2e6, 1.44e9),
-    "lite4": (13.0e6, 2.64e9),
+    "lite0": (4.7e6, 407e6, 1.5e6),
+    "lite1": (5.4e6, 631e6, 0.5e6),
+    "lite2": (6.1e6, 899e6, 0.5e6),
+    "lite3": (8.2e6, 1.44e9, 5e6),
+    "lite4": (13.0e6, 2.64e9, 5e6),
 }
 
 
 @pytest.mark.parametrize("variant", PUBLISHED)
 def test_costs_match_the_published_table(variant: str) -> None:
     arch = variant_architecture(variant, classes=1000)
-    parameters, multiply_adds = PUBLISHED[variant]
-    assert count_parameters(arch) == pytest.approx(parameters, abs=0.051e6)
-    assert count_multiply_adds(arch) == pytest.approx(multiply_adds, rel=0.004)
+    parameters, multiply_adds, tolerance = PUBLISHED[variant]
+    assert count_parameters(arch) == pytest.approx(parameters, abs=0.05e6)
+    assert count_multiply_adds(arch) == pytest.approx(multiply_adds, abs=tolerance)
 
 
 @pytest.mark.parametrize(

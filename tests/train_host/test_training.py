@@ -96,6 +96,9 @@ def test_the_history_tells_both_splits_and_training_learns(tmp_path: Path) -> No
     assert [row["epoch"] for row in history] == list(range(1, 9))
     assert history[-1]["loss"] < history[0]["loss"]
     assert history[-1]["accuracy"] > 0.9
+    rates = [row["learning_rate"] for row in history]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.1 * rates[0]
     assert read_history(tmp_path) == history
 
 

@@ -28,12 +28,17 @@ from train_host.scaling import variant_architecture
 from train_host.train_bundle import TrainOptions, train_bundle
 from train_host.training import Recipe
 
-WIDTH = 0.35
+# Half of the layers at half of the width: on these photos better than all of them at a third, for the same work.
+WIDTH = 0.5
+DEPTH = 0.5
 RESOLUTION = 160
 RECIPE = Recipe(epochs=20)
 # A cell has no up and no left; light and zoom are fixed by the rig.
-AUGMENTATION = Augmentation(vertical_flip=True, rot90=True, crop=0.1, stretch=0.0, saturation=0.0)
+AUGMENTATION = Augmentation(
+    vertical_flip=True, rot90=True, crop=0.0, stretch=0.0, shift=0.0, brightness=0.0, contrast=0.0, saturation=0.0
+)
 TEST_FRACTION = 0.25
+VAL_FRACTION = 0.05
 CLASSIFIED = 40
 """Held-out photos that go through the device's runner."""
 TIMED_FRAMES = 200
@@ -78,9 +83,10 @@ def run_demo(
     photos = elpv.materialize(output / "photos")
     say("2/5 training, quantising, proving in TFLM, measuring on held-out photos")
     options = TrainOptions(
-        architecture=variant_architecture("lite0", classes=2, width=WIDTH, resolution=RESOLUTION),
+        architecture=variant_architecture("lite0", classes=2, width=WIDTH, depth=DEPTH, resolution=RESOLUTION),
         recipe=Recipe(epochs=epochs, seed=seed),
         augmentation=AUGMENTATION,
+        val_fraction=VAL_FRACTION,
         test_fraction=TEST_FRACTION,
         name="Solar cells (ELPV)",
         # The photos' licence does not allow commercial use, and a model made from them is no freer.

@@ -139,7 +139,8 @@ def load_pretrained(
     """
     if not has_pretrained(arch):
         raise LitesightError(
-            f"pretrained channels reach up to width 1.0. Received: width {arch.width}", hint="train from random weights"
+            f"pretrained channels reach up to width 1.0. Received: width {arch.width}",
+            hint="train from random weights: --from-scratch",
         )
     wide, wide_arch = imagenet_weights(), imagenet_architecture(arch.resolution)
     if arch.channels == 1:

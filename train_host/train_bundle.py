@@ -29,8 +29,10 @@ from train_host.scaling import Architecture
 from train_host.training import CHECKPOINT_NAME, Recipe, Row, train
 
 CALIBRATION_PHOTOS = 200
-SKEW_WORTH_WEIGHING = 1.5
-"""From this ratio of the largest to the smallest class on, the loss weighs the classes."""
+SKEW_WORTH_WEIGHING = 3.0
+"""From this ratio of the largest to the smallest class on, the loss weighs the classes, unless told otherwise.
+
+Below it, weights cost the common classes more top-1 than they give to the rare ones."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class TrainOptions:
         recipe: of the fine-tuning.
         augmentation: of the training photos; None for none.
         pretrained: start from the channels of the ImageNet-trained Lite0.
+        weigh_classes: weigh the loss of rare classes higher; None for where the set is skewed.
         val_fraction, test_fraction: shares of the photos, where the folder has no such splits of its own.
         skip_bad: leave unreadable photos out instead of refusing them.
         name, license: for the manifest.
@@ -51,6 +54,7 @@ class TrainOptions:
     recipe: Recipe = field(default_factory=Recipe)
     augmentation: Augmentation | None = field(default_factory=Augmentation)
     pretrained: bool = True
+    weigh_classes: bool | None = None
     val_fraction: float = VAL_FRACTION
     test_fraction: float = TEST_FRACTION
     skip_bad: bool = False
@@ -160,7 +164,7 @@ def _train_in(
         work=work,
         resume=resume,
         identity=_identity(dataset, arch, options),
-        class_weights=_weights_if_skewed(dataset),
+        class_weights=_weights(dataset, options.weigh_classes),
         validate=bool(dataset.val),
         progress=progress,
     )
@@ -223,10 +227,11 @@ def _start_photos(cache: PixelCache, dataset: Dataset, spec: InputSpec) -> Any:
     return normalize(cache.pixels()[rows], spec)
 
 
-def _weights_if_skewed(dataset: Dataset) -> Any:
+def _weights(dataset: Dataset, wanted: bool | None) -> Any:
     labels = [photo.label for photo in dataset.train]
     counts = [labels.count(index) for index in range(len(dataset.labels))]
-    if max(counts) < SKEW_WORTH_WEIGHING * min(counts):
+    skewed = max(counts) >= SKEW_WORTH_WEIGHING * min(counts)
+    if not (skewed if wanted is None else wanted):
         return None
     return class_weights(labels, len(dataset.labels))
 

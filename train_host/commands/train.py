@@ -54,6 +54,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--seed", type=int, default=0, help="of splits, order and augmentation (default: 0)")
     kinds = "; ".join(f"{name}: {text}" for name, text in AUGMENTATIONS.items())
     training.add_argument("--augment", choices=AUGMENTATIONS, default="photo", help=f"{kinds} (default: photo)")
+    training.add_argument(
+        "--class-weights",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="weigh rare classes higher in the loss (default: where the largest class has 3 times the smallest)",
+    )
     training.add_argument("--from-scratch", action="store_true", help="do not start from ImageNet-trained channels")
     training.add_argument("--resume", action="store_true", help="go on after the last finished epoch")
     training.add_argument("--restart", action="store_true", help="throw away what an interrupted training left")
@@ -124,6 +130,7 @@ def _options(args: argparse.Namespace) -> TrainOptions:
         recipe=Recipe(seed=args.seed, **recipe),
         augmentation=_augmentation(args.augment),
         pretrained=not args.from_scratch,
+        weigh_classes=args.class_weights,
         skip_bad=args.skip_bad,
         name=args.name or args.output.name,
         license=args.license,

@@ -117,6 +117,12 @@ def check_graph(
             filled.add(int(output))
     _check_order(ops)
     _check_roles(ops, {int(tensor["index"]) for tensor in inputs})
+    per_channel = {int(each["index"]) for each in tensors if len(each["quantization_parameters"]["scales"]) > 1}
+    for number, op in enumerate(ops):
+        # Only these read a scale per channel; ADD aborts on a tensor that has several.
+        data = op["inputs"][:1] if op["op_name"] in _WEIGHTED else op["inputs"]
+        if op["op_name"] != "DEQUANTIZE" and per_channel.intersection(int(tensor) for tensor in data):
+            raise _damaged(f"operator {number} ({op['op_name']}) reads a tensor with a scale per channel as its data")
 
 
 def _check_inputs(number: int, op: Mapping[str, Any]) -> None:

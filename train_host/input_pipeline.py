@@ -9,6 +9,7 @@ one would have met.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -56,8 +57,14 @@ class PixelCache:
         """The photos, mapped read-only: rows are read from disk when they are used."""
         if not self.count:  # an empty file cannot be mapped
             return np.empty((0, self.spec.height, self.spec.width, self.spec.channels), np.uint8)
-        mapped: NDArray[np.uint8] = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return mapped
+        return _mapped(self.path)
+
+
+@functools.lru_cache(maxsize=4)
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    # One mapping for all epochs: tf.data holds on to what it was given, and every mapping counts as memory in use.
+    mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
 
 
 def build_cache(

@@ -261,6 +261,12 @@ def test_broken_quantisation_is_refused_before_the_runtime_aborts_on_it(bad: dic
     assert "\n" not in str(caught.value)
 
 
+def test_an_operator_that_adds_weights_is_refused_before_the_runtime_aborts_on_it() -> None:
+    weights = tensor(2, (8, 1, 1, 3), scales=np.full(8, 0.5), zero_points=np.zeros(8))
+    with pytest.raises(LitesightError, match=r"operator 0 \(ADD\) reads a tensor with a scale per channel"):
+        check_graph([op("ADD", [0, 2], 1)], [tensor(0), tensor(1), weights], [tensor(0)])
+
+
 def test_a_network_with_an_operator_that_no_classifier_has_is_refused() -> None:
     with pytest.raises(InterpreterError, match="CUMSUM"):
         open_interpreter(DATA / "tiny_mixed.tflite")

@@ -211,6 +211,7 @@ def test_many_views_of_one_storage_cannot_fill_the_memory() -> None:
         (_legacy(["list"], {}), "expected a dict of tensors, found list"),
         (_legacy(TREE, ARRAYS) + b"\0", "unexpected bytes"),
         (_legacy({}, {"7": ONE}), "'7' is unknown"),
+        (LEGACY.replace(b"collections\n", b"collec\\ions\n"), "refused: the file asks for"),
         (_zipped(TREE, {}), "is missing in the archive"),
         (_zipped(TREE, {**ARRAYS, "100": ONE}), "expected 96 bytes, found 16"),
         (_zipped(TREE, ARRAYS, zipfile.ZIP_DEFLATED), "not a compressed"),

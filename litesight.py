@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO
 
 COMMANDS = {
     "demo": "train_host.commands.demo",
@@ -55,6 +56,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 for success, 1 for a failure, 2 for a wrong call.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _prepare_streams()
+    try:
+        status = _guarded(arguments)
+        fault = _flush_stdout()
+    except SystemExit:  # argparse has told its help, or what is wrong with the call
+        fault = _flush_stdout()
+        if fault is None:
+            raise
+    if fault is None:
+        return status
+    return EXIT_FAILURE if isinstance(fault, BrokenPipeError) else _fail(_refusal(fault), EXIT_FAILURE)
+
+
+def _call(arguments: Sequence[str]) -> int:
+    """What :func:`main` does, errors left to the caller."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(f"usage: litesight COMMAND …\n\n{SUMMARY}")
         return 0 if arguments else EXIT_USAGE
@@ -64,10 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = arguments[0]
     if name not in COMMANDS:
         return _fail(f"unknown command {name!r}; expected one of {', '.join(COMMANDS)}", EXIT_USAGE)
-    try:
-        command = importlib.import_module(COMMANDS[name])
-    except ModuleNotFoundError as error:
-        return _fail(_missing_module(name, error), EXIT_FAILURE)
+    command = importlib.import_module(COMMANDS[name])
     parser = _Parser(
         prog=f"litesight {name}",
         description=command.HELP,
@@ -76,40 +89,85 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     command.configure(parser)
-    return _run(command, name, parser.parse_args(arguments[1:]))
+    args = parser.parse_args(arguments[1:])
+    return int(command.run(args))
 
 
 class _Parser(argparse.ArgumentParser):
     """Tells a wrong call in one line, as every other error is told."""
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse passes over a failed write in silence, and help that went nowhere would be a success.
+        (file or sys.stderr).write(message)
+
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_USAGE, f"litesight: error: {message} (see {self.prog} --help)\n")
 
 
-def _run(command: ModuleType, name: str, args: argparse.Namespace) -> int:
-    from device.errors import LitesightError
-
+def _guarded(arguments: Sequence[str]) -> int:
     try:
-        return int(command.run(args))
-    except LitesightError as error:
-        return _fail(str(error), error.exit_status)
+        from device.errors import LitesightError
+
+        try:
+            return _call(arguments)
+        except LitesightError as error:
+            return _fail(str(error), error.exit_status)
     except ModuleNotFoundError as error:
-        return _fail(_missing_module(name, error), EXIT_FAILURE)
+        return _fail(_missing_module(arguments[0], error), EXIT_FAILURE)
     except KeyboardInterrupt:
         return _fail("stopped; nothing was written", EXIT_FAILURE)
     except BrokenPipeError:
-        # The reader of our output went away (`litesight run … | head`). Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output went away (`litesight run … | head`): nobody is left to tell.
+        _flush_stdout()
         return EXIT_FAILURE
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        return _fail(f"the system refused{where}: {error.strerror or error}", EXIT_FAILURE)
+        # If it was stdout that failed, its rest fails again: that is told here and not a second time.
+        _flush_stdout()
+        return _fail(_refusal(error), EXIT_FAILURE)
     except MemoryError:
         return _fail("out of memory (close other programs, or take a smaller --size or --batch)", EXIT_FAILURE)
 
 
+def _prepare_streams() -> None:
+    """Make stdout and stderr take any text, whatever the caller left of them.
+
+    Under an ASCII locale "×" would end the command; where the caller closed a stream (``>&-``) Python has None.
+    """
+    if sys.stdout is None or sys.stderr is None:
+        # Or else the next file opened becomes descriptor 1 or 2, and native libraries write their messages into it.
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(descriptor)
+        sys.stdout = sys.stdout or _nowhere()
+        sys.stderr = sys.stderr or _nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - open for as long as the process lives
+
+
+def _flush_stdout() -> OSError | None:
+    """Write out what is buffered. If that fails the rest is dropped, for Python would complain of it at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError):  # a stream without a descriptor, in a test
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error
+    return None
+
+
+def _refusal(error: OSError) -> str:
+    where = f" {error.filename}" if error.filename else ""
+    return f"the system refused{where}: {error.strerror or error}"
+
+
 def _fail(message: str, status: int) -> int:
-    print(f"litesight: error: {' '.join(message.splitlines())}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # stderr on a full device: the status tells
+        print(f"litesight: error: {' '.join(message.splitlines())}", file=sys.stderr)
     return status
 
 
@@ -117,7 +175,8 @@ def _missing_module(command: str, error: ModuleNotFoundError) -> str:
     room = COMMANDS[command].split(".")[0]
     extra = "device" if room == "device" else "host"
     return (
-        f"litesight {command} needs the Python package {error.name} (install it with: pip install 'litesight[{extra}]')"
+        f"litesight {command} needs the Python package {error.name} "
+        f"(in a checkout of litesight: pip install '.[{extra}]')"
     )
 
 

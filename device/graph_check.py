@@ -89,6 +89,14 @@ def count_delegated(ops: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
     return len(original), len(taken)
 
 
+def writer_of(ops: Iterable[Mapping[str, Any]], tensor: int) -> str | None:
+    """The name of the operator of the original graph that writes ``tensor``; None if nothing does."""
+    for op in ops:
+        if op["op_name"] != "DELEGATE" and tensor in {int(output) for output in op["outputs"]}:
+            return str(op["op_name"])
+    return None
+
+
 def check_graph(
     ops: Sequence[Mapping[str, Any]], tensors: Sequence[Mapping[str, Any]], inputs: Sequence[Mapping[str, Any]]
 ) -> None:

@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 
 from device.bundle import Bundle
 from device.errors import LitesightError
-from device.graph_check import check_graph, count_delegated
+from device.graph_check import check_graph, count_delegated, writer_of
+from device.machine import MAX_THREADS
+from device.manifest import MAX_FILE_BYTES
+from device.network_facts import NetworkFacts, TensorFacts, activation_of, compare
 from device.quiet import native_stderr
+from device.regular_file import read_regular
 
 MAX_DEFAULT_THREADS: Final = 4
 _IDENTIFIER: Final = b"TFL3"
@@ -26,22 +30,6 @@ _TFLITE_RUNTIME = ("tflite-runtime", "tflite_runtime")
 
 class InterpreterError(LitesightError):
     """No runtime, a network that it refuses, or an input that does not fit."""
-
-
-@dataclass(frozen=True)
-class TensorFacts:
-    """The input or output of a network.
-
-    Attributes:
-        shape: with the batch, which is 1.
-        dtype: numpy's name: "int8" or "float32".
-        scale, zero_point: ``real = scale * (q - zero_point)``; 0.0 and 0 where the tensor is not quantised.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str
-    scale: float
-    zero_point: int
 
 
 @dataclass(frozen=True)
@@ -94,7 +82,7 @@ def load_runtime() -> Runtime:
         return Runtime(_TFLITE_RUNTIME[0], _version(_TFLITE_RUNTIME[0]), module, note)
     raise InterpreterError(
         "expected the LiteRT runtime, found neither ai-edge-litert nor tflite-runtime",
-        hint="install it with: pip install 'litesight[device]'",
+        hint="in a checkout of litesight: pip install '.[device]'",
     )
 
 
@@ -108,6 +96,7 @@ class Interpreter:
         ops_total: operators in the network's graph.
         ops_xnnpack: how many of them XNNPACK executes, counted in the graph after delegation.
         input, output: the one input and the one output.
+        facts: both, and whether the network ends in a softmax, for the comparison with a manifest.
     """
 
     def __init__(self, native: Any, runtime: Runtime, threads: int, ops_total: int, ops_xnnpack: int) -> None:
@@ -120,6 +109,8 @@ class Interpreter:
         self._input_index, self.input = _only_tensor(native.get_input_details(), "input")
         self._output_index, self.output = _only_tensor(native.get_output_details(), "output")
         self._dtype = np.dtype(self.input.dtype)
+        last = writer_of(native._get_ops_details(), self._output_index)
+        self.facts = NetworkFacts(self.input, self.output, activation_of(last))
 
     def invoke(self, x: NDArray[Any]) -> NDArray[Any]:
         """Run the network once.
@@ -161,8 +152,8 @@ def open_interpreter(model: bytes | Path, threads: int | None = None, xnnpack: b
         InterpreterError: no runtime, not a .tflite, or a network the runtime refuses.
     """
     threads = default_threads() if threads is None else threads
-    if threads < 1:
-        raise InterpreterError(f"expected at least one thread, found {threads}")
+    if not 1 <= threads <= MAX_THREADS:
+        raise InterpreterError(f"expected 1 to {MAX_THREADS} threads, found {threads}")
     name, content = _read(model)
     runtime = load_runtime()
     kinds = runtime.module.OpResolverType
@@ -180,6 +171,8 @@ def open_interpreter(model: bytes | Path, threads: int | None = None, xnnpack: b
         raise InterpreterError(f"{name}: {error.message}", hint=error.hint) from error
     except MemoryError as error:
         raise InterpreterError(f"{name}: its tensors do not fit in memory, or the file is damaged") from error
+    except OSError:  # the system's fault, not the file's
+        raise
     # What the runtime throws at a damaged file differs between its versions: ValueError, RuntimeError, TypeError …
     except Exception as error:
         raise InterpreterError(
@@ -188,40 +181,20 @@ def open_interpreter(model: bytes | Path, threads: int | None = None, xnnpack: b
 
 
 def check_against_manifest(bundle: Bundle, interpreter: Interpreter) -> None:
-    """Compare what stands both in the manifest and in the int8 network.
+    """Compare what stands both in the manifest and in the int8 network; see :func:`device.network_facts.compare`.
 
     Raises:
-        InterpreterError: shape, type, scale or zero point differ; names both values.
+        BundleError: they differ; names both values.
     """
-    spec, answer = bundle.manifest.input, bundle.manifest.output
-    wanted_input = TensorFacts((1, spec.height, spec.width, spec.channels), "int8", spec.scale, spec.zero_point)
-    wanted_output = TensorFacts((1, bundle.manifest.classes), "int8", answer.scale, answer.zero_point)
-    for which, wanted, found in (
-        ("input", wanted_input, interpreter.input),
-        ("output", wanted_output, interpreter.output),
-    ):
-        differences = [
-            f"{field} {said} in the manifest, {stands} in the network"
-            for field, said, stands in (
-                ("shape", wanted.shape, found.shape),
-                ("type", wanted.dtype, found.dtype),
-                # The network stores float32, so the manifest's number is compared as one.
-                ("scale", float(np.float32(wanted.scale)), float(np.float32(found.scale))),
-                ("zero point", wanted.zero_point, found.zero_point),
-            )
-            if said != stands
-        ]
-        if differences:
-            raise InterpreterError(
-                f"{bundle.path} contradicts itself: {which} {'; '.join(differences)}",
-                hint="make the bundle again; it was put together from two models",
-            )
+    compare(bundle, interpreter.facts)
 
 
 def _read(model: bytes | Path) -> tuple[str, bytes]:
     """What to call the network in a message, and its bytes."""
     try:
-        name, content = ("the network", model) if isinstance(model, bytes) else (str(model), model.read_bytes())
+        name, content = (
+            ("the network", model) if isinstance(model, bytes) else (str(model), read_regular(model, MAX_FILE_BYTES))
+        )
     except OSError as error:
         raise InterpreterError(f"cannot read {model!s}: {error.strerror}") from error
     if content[4:8] != _IDENTIFIER:

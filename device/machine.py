@@ -18,6 +18,9 @@ from typing import Any, Final
 
 ROOT: Final = Path("/")
 
+MAX_THREADS: Final = 64
+"""The most threads that one inference is given. LiteRT ends the process when the system refuses it a thread."""
+
 THROTTLE_BITS: Final = {
     0: "under-voltage now",
     1: "frequency capped now",

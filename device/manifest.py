@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,10 @@ from device.preprocess import InputSpec
 SCHEMA = 1
 ACTIVATIONS = ("none", "softmax")
 MAX_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 30
+"""Of any file of a bundle; it is read into memory whole."""
+_SMALLEST_FLOAT32 = 2.0**-126
+_LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 
 
 class ManifestError(LitesightError):
@@ -83,9 +86,17 @@ class Manifest:
 
 
 def manifest_bytes(fields: Mapping[str, Any]) -> bytes:
-    """The file's content: ``fields``, the schema version, and a hash over both so that no byte can change unnoticed."""
+    """The file's content: ``fields``, the schema version, and a hash over both so that no byte can change unnoticed.
+
+    Raises:
+        ManifestError: a value that JSON or UTF-8 cannot hold.
+    """
     body = {**fields, "schema": SCHEMA}
-    return _canonical({**body, "manifest_sha256": hashlib.sha256(_canonical(body)).hexdigest()})
+    try:
+        return _canonical({**body, "manifest_sha256": hashlib.sha256(_canonical(body)).hexdigest()})
+    # ValueError: NaN, infinity, half of a surrogate pair.
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ManifestError(f"the manifest has a value that cannot be written: {_shown(str(error))}") from error
 
 
 def parse_manifest(raw: bytes, path: Path) -> Manifest:
@@ -109,12 +120,13 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
     schema = document.get("schema")
     if schema != SCHEMA:
         raise ManifestError(
-            f"{path}: expected schema {SCHEMA}, found {schema!r}", hint="this bundle needs another version of litesight"
+            f"{path}: expected schema {SCHEMA}, found {_shown(schema)}",
+            hint="this bundle needs another version of litesight",
         )
     body = {key: value for key, value in document.items() if key != "manifest_sha256"}
     try:
         intact = manifest_bytes({key: value for key, value in body.items() if key != "schema"}) == raw
-    except ValueError:
+    except ManifestError:
         intact = False
     if not intact:
         raise ManifestError(f"{path} is damaged: its own hash does not fit", hint="copy the bundle again")
@@ -141,6 +153,19 @@ def _canonical(document: Mapping[str, Any]) -> bytes:
     return (text + "\n").encode()
 
 
+def _shown(found: object) -> str:
+    text = repr(found)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _float32_range(value: object) -> float | None:
+    """``value`` if it is a finite number, and 0 or within what float32 holds without loss of range; else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # Compared as it is: a whole number may be too large to become a float. A NaN fails every comparison.
+    return float(value) if value == 0 or _SMALLEST_FLOAT32 <= abs(value) <= _LARGEST_FLOAT32 else None
+
+
 class _Reader:
     """Takes typed fields out of a document; says which one is wrong."""
 
@@ -156,35 +181,40 @@ class _Reader:
             input=self._input(),
             output=self._output(),
             architecture=self._object("architecture"),
-            ops=tuple(str(op) for op in self._list("ops")),
+            ops=tuple(self._printable("ops", op) for op in self._list("ops")),
             macs=self._integer("macs", 0, 1 << 50),
             calibration=Calibration(self._integer("calibration.n", 0, 1 << 30), self._hash("calibration.sha256")),
             metrics=self._object("metrics"),
-            tools={key: str(value) for key, value in self._object("tools").items()},
+            tools={
+                self._printable("tools", key): self._printable(f"tools.{key}", str(value))
+                for key, value in self._object("tools").items()
+            },
             files=self._files(),
         )
 
     def _input(self) -> InputSpec:
-        return InputSpec(
-            height=self._integer("input.height", 1, 4096),
-            width=self._integer("input.width", 1, 4096),
-            channels=self._integer("input.channels", 1, 3),
-            color=self._text("input.color"),
-            resize=self._text("input.resize"),
-            mean=self._numbers("input.mean"),
-            std=self._numbers("input.std"),
-            scale=self._number("input.scale"),
-            zero_point=self._integer("input.zero_point", -128, 127),
-        )
+        try:
+            return InputSpec(
+                height=self._integer("input.height", 1, 4096),
+                width=self._integer("input.width", 1, 4096),
+                channels=self._integer("input.channels", 1, 3),
+                color=self._text("input.color"),
+                resize=self._text("input.resize"),
+                mean=self._numbers("input.mean"),
+                std=self._numbers("input.std"),
+                scale=self._scale("input.scale"),
+                zero_point=self._integer("input.zero_point", -128, 127),
+            )
+        except ManifestError:
+            raise
+        except LitesightError as error:
+            raise ManifestError(f"{self._path}: {error.message}", hint=error.hint) from error
 
     def _output(self) -> OutputSpec:
         activation = self._text("output.activation")
         if activation not in ACTIVATIONS:
             raise self._wrong("output.activation", f"one of {', '.join(ACTIVATIONS)}", activation)
-        scale = self._number("output.scale")
-        if scale <= 0:
-            raise self._wrong("output.scale", "a positive number", scale)
-        return OutputSpec(scale, self._integer("output.zero_point", -128, 127), activation)
+        return OutputSpec(self._scale("output.scale"), self._integer("output.zero_point", -128, 127), activation)
 
     def _files(self) -> dict[str, FileFacts]:
         files = {}
@@ -199,8 +229,8 @@ class _Reader:
             digest, size = facts.get("sha256"), facts.get("bytes")
             if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
                 raise self._wrong(f"{key}/sha256", "64 hexadecimal digits", digest)
-            if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-                raise self._wrong(f"{key}/bytes", "a size in bytes", size)
+            if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_FILE_BYTES:
+                raise self._wrong(f"{key}/bytes", f"a size of at most {MAX_FILE_BYTES} bytes", size)
             files[name] = FileFacts(digest, size)
         return files
 
@@ -216,6 +246,12 @@ class _Reader:
         value = self._value(key)
         if not isinstance(value, str) or not value:
             raise self._wrong(key, "a text", value)
+        return self._printable(key, value)
+
+    def _printable(self, key: str, value: object) -> str:
+        """These texts go to terminals, where a control character would be obeyed."""
+        if not isinstance(value, str) or not value.isprintable():
+            raise self._wrong(key, "printable text", value)
         return value
 
     def _integer(self, key: str, low: int, high: int) -> int:
@@ -224,18 +260,19 @@ class _Reader:
             raise self._wrong(key, f"a whole number from {low} to {high}", value)
         return value
 
-    def _number(self, key: str) -> float:
+    def _scale(self, key: str) -> float:
         value = self._value(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self._wrong(key, "a number", value)
-        return float(value)
+        number = _float32_range(value)
+        if number is None or number < _SMALLEST_FLOAT32:
+            raise self._wrong(key, "a positive number that float32 can hold", value)
+        return number
 
     def _numbers(self, key: str) -> tuple[float, ...]:
         values = self._list(key)
-        for value in values:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise self._wrong(key, "a list of numbers", values)
-        return tuple(float(value) for value in values)
+        numbers = [number for value in values if (number := _float32_range(value)) is not None]
+        if len(numbers) != len(values):
+            raise self._wrong(key, "a list of numbers that float32 can hold", values)
+        return tuple(numbers)
 
     def _list(self, key: str) -> list[Any]:
         value = self._value(key)
@@ -256,7 +293,5 @@ class _Reader:
         return value
 
     def _wrong(self, key: str, expected: str, found: object) -> ManifestError:
-        text = repr(found)
-        if len(text) > 60:
-            text = text[:57] + "…"
-        return ManifestError(f"{self._path}: {key}: expected {expected}, found {text}")
+        where = key if key.isprintable() else _shown(key)
+        return ManifestError(f"{self._path}: {where}: expected {expected}, found {_shown(found)}")

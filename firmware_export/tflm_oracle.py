@@ -71,9 +71,14 @@ def version() -> str:
     if not found or util.find_spec("tflite_micro") is None:
         raise OracleError(
             f"TensorFlow Lite Micro is not installed here: the Python package {_PACKAGE} is missing",
-            hint="it exists for x86-64 Linux only; there: pip install 'litesight[host]'",
+            hint="it exists for x86-64 Linux only; there, in a checkout of litesight: pip install '.[host]'",
         )
     return found
+
+
+def made(oracle: str) -> bool:
+    """Whether golden vectors with this oracle's name are TFLM's, of any version."""
+    return oracle.startswith(f"{_PACKAGE} ")
 
 
 def run(

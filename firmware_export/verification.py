@@ -10,6 +10,7 @@ import numpy as np
 from device.bundle import Bundle
 from device.progress import Progress, silent
 from firmware_export import tflm_oracle
+from firmware_export.bundle_check import check_manifest
 from firmware_export.export_source import check_against_model
 from firmware_export.tflite_reader import read_model, require_int8
 
@@ -56,6 +57,7 @@ def verify(bundle: Bundle, *, progress: Progress = silent) -> Verification:
     model = read_model(data)
     require_int8(model)
     check_against_model(bundle, model)
+    check_manifest(bundle, model)
     golden = bundle.golden()
     result = tflm_oracle.run(data, golden.inputs, progress=progress)
     differs = result.outputs != golden.outputs

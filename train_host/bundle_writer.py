@@ -30,6 +30,9 @@ from train_host.quantize import Converter, Format
 from train_host.scaling import Architecture
 
 GOLDEN_VECTORS = 8
+# TFLM's reference kernels do some 300 million multiply-adds a second: ten seconds, or a hundred photos.
+PARITY_MACS = 3_000_000_000
+MAX_PARITY_PHOTOS = 100
 TOOLS = ("litesight", "tensorflow", "tf_keras", "ai-edge-litert", "tflite-micro", "numpy", "opencv-python")
 
 LabelledPhoto = tuple[Path, int]
@@ -49,6 +52,7 @@ class TrainedNetwork:
         calibration: the representative dataset, from the training split only.
         golden: photos for the golden vectors.
         test: held-out photos with their classes; may be empty, then nothing is measured.
+        seen: SHA-256 of every photo that training or validation saw.
         provenance: lines for the model card: which data, which recipe.
     """
 
@@ -61,6 +65,7 @@ class TrainedNetwork:
     calibration: Sequence[CalibrationPhoto]
     golden: Sequence[Path]
     test: Sequence[LabelledPhoto]
+    seen: Sequence[str]
     provenance: Mapping[str, str]
 
 
@@ -73,6 +78,8 @@ class Measured:
         format_bytes: size of the .tflite by format's name.
         arena_bytes: TFLM's arena, or None where TFLM does not run.
         golden: the golden vectors.
+        parity: on how many test photos TFLM was run too, and the share in which it gives the answer that the device's
+            runtime gives; None where TFLM does not run or nothing was held out.
         macs: multiply-adds of one inference.
         stage_seconds: how long each step took.
     """
@@ -81,6 +88,7 @@ class Measured:
     format_bytes: Mapping[str, int]
     arena_bytes: int | None
     golden: contract.Golden
+    parity: tuple[int, float] | None
     macs: int
     stage_seconds: Mapping[str, float]
 
@@ -126,11 +134,16 @@ def write_bundle(
     if network.test:
         evaluation = evaluate_networks(models, network.spec, network.labels, network.test, progress=progress)
     stage_ends("evaluate")
+    parity = None
+    if evaluation is not None and arena_bytes is not None:
+        parity = _parity(network, models[INT8], evaluation, count_multiply_adds(graph), progress)
+    stage_ends("compare answers with TFLM")
     measured = Measured(
         evaluation=evaluation,
         format_bytes={name: len(data) for name, data in models.items()},
         arena_bytes=arena_bytes,
         golden=golden,
+        parity=parity,
         macs=count_multiply_adds(graph),
         stage_seconds=stages,
     )
@@ -144,6 +157,10 @@ def write_bundle(
         contract.GOLDEN: contract.golden_bytes(golden.inputs, golden.outputs, golden.oracle),
         contract.MODEL_CARD: model_card(fields, network.labels, network.provenance).encode(),
     }
+    if network.seen:
+        files[contract.SEEN] = "".join(
+            f"{digest[: contract.SEEN_DIGITS]}\n" for digest in sorted(network.seen)
+        ).encode()
     if report is not None:
         files[contract.REPORT] = report(measured)
     return contract.write(path, files, fields), measured
@@ -169,6 +186,18 @@ def _golden_vectors(network: TrainedNetwork, model: bytes, progress: Progress) -
     return contract.Golden(inputs, result.outputs, result.name), result.arena_bytes
 
 
+def _parity(
+    network: TrainedNetwork, model: bytes, evaluation: Evaluation, macs: int, progress: Progress
+) -> tuple[int, float]:
+    """TFLM rounds differently from XNNPACK; how often does that change the answer?"""
+    preprocessor = Preprocessor(network.spec)
+    count = min(len(network.test), max(GOLDEN_VECTORS, min(MAX_PARITY_PHOTOS, PARITY_MACS // max(1, macs))))
+    rows = np.unique(np.linspace(0, len(network.test) - 1, count).round().astype(int))
+    inputs = np.stack([preprocessor(read_image(network.test[row][0])).copy() for row in rows])
+    answers = tflm_oracle.run(model, inputs, progress=progress).outputs.argmax(axis=1)
+    return len(rows), float((answers == evaluation.answers(INT8)[rows]).mean())
+
+
 def _manifest_fields(network: TrainedNetwork, graph: Model, measured: Measured, calibration: bytes) -> dict[str, Any]:
     spec, output, evaluation = network.spec, graph.output, measured.evaluation
     metrics: dict[str, Any] = {"bytes": dict(measured.format_bytes)}
@@ -180,7 +209,10 @@ def _manifest_fields(network: TrainedNetwork, graph: Model, measured: Measured, 
             "float_top1": evaluation.top1(FLOAT),
             "int8_top1": evaluation.top1(INT8),
             "agreement": evaluation.agreement,
+            "runtime": evaluation.runtime,
         }
+    if measured.parity is not None:
+        metrics["tflm_n"], metrics["tflm_same_answer"] = measured.parity
     return {
         "name": network.name,
         "license": network.license,

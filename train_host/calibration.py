@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.errors import LitesightError
-from device.images import read_image
+from device.images import printable, read_image
 from device.preprocess import InputSpec, Preprocessor
 
 PACKAGE = "scikit-image"
@@ -46,8 +46,8 @@ class CalibrationPhoto:
 
 
 def photo_for_calibration(path: Path, line: str, spec: InputSpec) -> CalibrationPhoto:
-    """A photo file as a member of the representative dataset."""
-    return CalibrationPhoto(line, lambda: Preprocessor(spec).pixels(read_image(path)).copy())
+    """A photo file as a member of the representative dataset; what does not fit on a line is escaped in its name."""
+    return CalibrationPhoto(printable(line), lambda: Preprocessor(spec).pixels(read_image(path)).copy())
 
 
 def natural_photos(count: int, spec: InputSpec, *, seed: int = 0) -> list[CalibrationPhoto]:

@@ -158,11 +158,16 @@ def representative(dataset: Dataset, n: int, seed: int = 0) -> tuple[Photo, ...]
     """
     if n < 1:
         raise UsageError(f"the number of calibration photos must be at least 1: found {n}")
+    return by_turns(sorted(dataset.train, key=lambda photo: _rank(photo.sha256, f"calibration {seed}")))[:n]
+
+
+def by_turns(photos: Iterable[Photo]) -> tuple[Photo, ...]:
+    """The photos with the classes in turn, so that every class is among the first; within a class the order stays."""
     by_class: dict[int, list[Photo]] = defaultdict(list)
-    for photo in sorted(dataset.train, key=lambda photo: _rank(photo.sha256, f"calibration {seed}")):
+    for photo in photos:
         by_class[photo.label].append(photo)
-    turns = [(turn, label, photo) for label, photos in by_class.items() for turn, photo in enumerate(photos)]
-    return tuple(photo for _, _, photo in sorted(turns, key=lambda entry: entry[:2])[:n])
+    turns = [(turn, label, photo) for label, mine in by_class.items() for turn, photo in enumerate(mine)]
+    return tuple(photo for _, _, photo in sorted(turns, key=lambda entry: entry[:2]))
 
 
 @dataclass(frozen=True)

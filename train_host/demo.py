@@ -19,14 +19,15 @@ from device.errors import LitesightError
 from device.machine import read_facts
 from device.progress import Progress, silent
 from device.sources import open_source
-from firmware_export import export_source, tflm_export, tflm_oracle
+from firmware_export import export_directory, export_source, tflm_export, tflm_oracle
 from train_host import elpv
 from train_host.augmentation import Augmentation
 from train_host.evaluate import FLOAT, INT8
 from train_host.model_report import network_report
+from train_host.recipe import Recipe
 from train_host.scaling import variant_architecture
 from train_host.train_bundle import TrainOptions, train_bundle
-from train_host.training import Recipe
+from train_host.work_directory import is_resumable
 
 # Half of the layers at half of the width: on these photos better than all of them at a third, for the same work.
 WIDTH = 0.5
@@ -59,7 +60,6 @@ def run_demo(
     *,
     seed: int = 0,
     epochs: int = RECIPE.epochs,
-    resume: bool = False,
     restart: bool = False,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda line: None,
@@ -70,8 +70,7 @@ def run_demo(
         output: directory for the photos' folder, the bundle, the firmware, the report and the summary.
         seed: of split and training.
         epochs: of the training.
-        resume: go on with an interrupted training.
-        restart: throw away what an interrupted training left.
+        restart: throw away what an interrupted run left, instead of going on with it.
         progress: shows how far it is.
         say: told the name of each stage as it begins.
 
@@ -79,9 +78,12 @@ def run_demo(
         LitesightError: a package is missing, or the place cannot be written.
     """
     started = time.monotonic()
+    export_directory.check_target(output / "firmware", force=False)
+    resume = not restart and is_resumable(output / "bundle")
     say("1/5 photos: 2,624 solar cells, functional or defective")
     photos = elpv.materialize(output / "photos")
-    say("2/5 training, quantising, proving in TFLM, measuring on held-out photos")
+    training = "going on with the interrupted training" if resume else "training"
+    say(f"2/5 {training}, quantising, proving in TFLM, measuring on held-out photos")
     options = TrainOptions(
         architecture=variant_architecture("lite0", classes=2, width=WIDTH, depth=DEPTH, resolution=RESOLUTION),
         recipe=Recipe(epochs=epochs, seed=seed),
@@ -136,6 +138,9 @@ def run_demo(
         "model_bytes": result.measured.format_bytes[INT8],
         "macs": result.measured.macs,
         "tflm_arena_bytes": result.measured.arena_bytes,
+        "runtime": evaluation.runtime,
+        "tflm_photos": None if result.measured.parity is None else result.measured.parity[0],
+        "tflm_same_answer": None if result.measured.parity is None else result.measured.parity[1],
         "golden_vectors": len(golden.inputs),
         "golden_mismatched_bytes": mismatched,
         "golden_oracle": golden.oracle,
@@ -169,7 +174,7 @@ def _export(bundle: Path, firmware: Path, golden: Golden, progress: Progress) ->
     except tflm_oracle.OracleError:
         return None
     export = tflm_export.build(export_source.open_source(bundle, progress=progress))
-    tflm_export.write(export, firmware, force=True)
+    tflm_export.write(export, firmware)
     model = array_bytes((firmware / MODEL_ARRAY).read_text("utf-8"))
     outputs = tflm_oracle.run(model, golden.inputs, progress=progress).outputs
     return int(np.count_nonzero(outputs != golden.outputs))

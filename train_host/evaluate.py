@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from device.bundle import Bundle
 from device.images import read_image
-from device.interpreter import check_against_manifest, open_interpreter
+from device.interpreter import Interpreter, check_against_manifest, open_interpreter
 from device.preprocess import InputSpec, Preprocessor
 from device.progress import Progress, silent
 
@@ -32,11 +32,13 @@ class Evaluation:
         labels: the class names.
         truth: int, (n,), the right classes.
         logits: float32, (n, classes), by the network's name: "int8" always, "float" where the bundle has it.
+        runtime: name and version of what ran them.
     """
 
     labels: tuple[str, ...]
     truth: NDArray[np.int64]
     logits: Mapping[str, NDArray[np.float32]]
+    runtime: str = ""
 
     def answers(self, network: str) -> NDArray[np.int64]:
         """The class a network names for each photo, (n,)."""
@@ -80,6 +82,7 @@ class Evaluation:
             "float_top1": self.top1(FLOAT),
             "int8_top1": self.top1(INT8),
             "agreement": self.agreement,
+            "runtime": self.runtime,
             "per_class": self.per_class(),
         }
 
@@ -142,7 +145,11 @@ def evaluate_networks(
             else:
                 logits[name][row] = interpreter.invoke((pixels.astype(np.float32) - mean) / std)
     truth = np.array([label for _, label in photos], np.int64)
-    return Evaluation(labels, truth, logits)
+    return Evaluation(labels, truth, logits, _runtime(interpreters[INT8]))
+
+
+def _runtime(interpreter: Interpreter) -> str:
+    return f"{interpreter.runtime}{' with XNNPACK' if interpreter.ops_xnnpack else ''}"
 
 
 def _share(right: NDArray[np.bool_]) -> float:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from device.bundle import SEEN_DIGITS, Bundle
 from device.errors import LitesightError
-from device.images import find_images, printable
+from device.images import find_images, printable, read_bytes
 from device.progress import Progress, silent
 from train_host.bundle_writer import LabelledPhoto
 from train_host.dataset import photo_root, split_folders
@@ -45,7 +47,8 @@ def find_labelled_photos(source: Path, labels: Sequence[str], *, progress: Progr
             hint="give the folder of the photos to evaluate on",
         )
     loose = [path for path in find_images(root) if path.parent == root]
-    if loose:
+    # As in training, photos that lie beside class folders do not count.
+    if loose and not classes:
         return [(path, _class_of(path, labels)) for path in loose]
     photos = []
     for name, folder in classes.items():
@@ -61,6 +64,18 @@ def find_labelled_photos(source: Path, labels: Sequence[str], *, progress: Progr
             f"{printable(source)}: expected photos, found none", hint="one sub-folder a class, named like the label"
         )
     return photos
+
+
+def seen_in_training(bundle: Bundle, photos: Sequence[LabelledPhoto]) -> list[bool]:
+    """Whether the bundle's training saw each photo, by its content; all False for a bundle that does not tell.
+
+    Raises:
+        LitesightError: a photo cannot be read.
+    """
+    seen = bundle.seen_photos()
+    if not seen:
+        return [False] * len(photos)
+    return [hashlib.sha256(read_bytes(path)).hexdigest()[:SEEN_DIGITS] in seen for path, _ in photos]
 
 
 def _class_of(path: Path, labels: Sequence[str]) -> int:

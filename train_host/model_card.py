@@ -29,9 +29,14 @@ def model_card(fields: Mapping[str, Any], labels: tuple[str, ...], provenance: M
     for key, name in (("float_top1", "top-1, float32"), ("int8_top1", "top-1, int8"), ("agreement", "same answer")):
         if metrics.get(key) is not None:
             lines.append(f"| {name}, {metrics['n_test']} held-out photos | {metrics[key]:.2%} |")
+    if "tflm_n" in metrics:
+        lines.append(f"| same answer in TFLM, {metrics['tflm_n']} of them | {metrics['tflm_same_answer']:.2%} |")
     lines.append(f"| model.tflite | {metrics['bytes']['int8']:,} bytes |")
     if "tflm_arena_bytes" in metrics:
         lines.append(f"| TFLM tensor arena | {metrics['tflm_arena_bytes']:,} bytes |")
+    measured = "No photos were held out, so its accuracy is unknown."
+    if metrics.get("int8_top1") is not None:
+        measured = "The figures above hold for photos like the held-out ones."
     lines.append("")
     for heading, text in provenance.items():
         lines += [f"**{heading}.** {text}", ""]
@@ -40,8 +45,8 @@ def model_card(fields: Mapping[str, Any], labels: tuple[str, ...], provenance: M
         f"**Classes.** {shown}",
         "",
         "**Limits.** The model answers with one of its classes whatever it is shown: a photo unlike those it was "
-        "trained on gets a label all the same. The figures above hold for photos like the held-out ones; measure on "
-        "your own camera's photos with `litesight evaluate` before you rely on it.",
+        f"trained on gets a label all the same. {measured} Measure on your own camera's photos with "
+        "`litesight evaluate` before you rely on it.",
         "",
         f"**Calibration.** {fields['calibration']['n']} photos, listed in calibration.txt, none of them from the test "
         "split.",

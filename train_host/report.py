@@ -308,8 +308,9 @@ def _curves(history: Sequence[Mapping[str, float]]) -> list[Markup]:
             continue
         mark = None
         if key == "accuracy" and lines[-1].name == "validation":
-            epoch, best = max((p for p in lines[-1].points if math.isfinite(p[1])), key=lambda point: point[1])
-            mark = (epoch, best, f"best {percent(best)}, epoch {epoch:.0f}")
+            # The bundle holds the network as it was after the last epoch.
+            epoch, last = [p for p in lines[-1].points if math.isfinite(p[1])][-1]
+            mark = (epoch, last, f"shipped: {percent(last)}, epoch {epoch:.0f}")
         title = f"{y_label} by epoch, training and validation"
         charts.append(pictures.line_chart(title, lines, "epoch", y_label, y_format, mark=mark))
     return charts

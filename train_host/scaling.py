@@ -170,7 +170,7 @@ def variant_architecture(
     channels: int = 3,
     dropout: float | None = None,
 ) -> Architecture:
-    """A published variant, with any of its numbers replaced.
+    """A published variant, with any of its numbers replaced; it is called "custom" then.
 
     ``scale_stem_and_head=None`` leaves stem and head unscaled for the published widths and scales them below 1.0, where
     they would otherwise be most of the flash.
@@ -182,8 +182,13 @@ def variant_architecture(
         raise LitesightError(f"variant must be one of {', '.join(VARIANTS)}. Received: {variant!r}")
     base = VARIANTS[variant]
     chosen_width = base.width if width is None else width
+    chosen = (
+        chosen_width,
+        base.depth if depth is None else depth,
+        base.resolution if resolution is None else resolution,
+    )
     return Architecture(
-        variant=variant,
+        variant=variant if chosen == (base.width, base.depth, base.resolution) else CUSTOM,
         width=chosen_width,
         depth=base.depth if depth is None else depth,
         resolution=base.resolution if resolution is None else resolution,

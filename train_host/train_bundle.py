@@ -4,29 +4,31 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from device import atomic, bundle
 from device.bundle import Bundle
-from device.errors import UsageError
 from device.preprocess import InputSpec
 from device.progress import Progress, silent
 from train_host.augmentation import Augmentation
 from train_host.bundle_writer import Measured, TrainedNetwork, write_bundle
 from train_host.calibration import photo_for_calibration
-from train_host.dataset import TEST_FRACTION, VAL_FRACTION, Dataset, Photo, representative, scan
-from train_host.efficientnet_lite import build_model
-from train_host.input_pipeline import PixelCache, build_cache, class_weights, make_batches
+from train_host.dataset import TEST_FRACTION, VAL_FRACTION, Dataset, Photo, by_turns, representative, scan
 from train_host.model_report import network_report
-from train_host.pretrained import load_pretrained
 from train_host.quantize import normalize
+from train_host.recipe import Recipe
 from train_host.scaling import Architecture
-from train_host.training import CHECKPOINT_NAME, Recipe, Row, train
+from train_host.work_directory import is_resumable, open_work
+
+if TYPE_CHECKING:
+    from train_host.input_pipeline import PixelCache
+    from train_host.training import Row
+
+# What needs TensorFlow is imported where it is used, after the photos were checked: a mistake is told at once.
 
 CALIBRATION_PHOTOS = 200
 SKEW_WORTH_WEIGHING = 3.0
@@ -83,16 +85,6 @@ class TrainResult:
     stage_seconds: Mapping[str, float]
 
 
-def work_directory(output: Path) -> Path:
-    """Where a training keeps its checkpoint until its bundle is written."""
-    return output.with_name(f"{output.name}.training")
-
-
-def is_resumable(output: Path) -> bool:
-    """Whether an interrupted training of ``output`` has a finished epoch."""
-    return (work_directory(output) / CHECKPOINT_NAME).exists()
-
-
 def train_bundle(
     source: Path,
     output: Path,
@@ -104,14 +96,13 @@ def train_bundle(
 ) -> TrainResult:
     """Train on photos and write the bundle.
 
-    The checkpoint, and what was unpacked and preprocessed, live in ``work_directory(output)``. It is removed when the
-    bundle stands; after a crash or Ctrl-C it stays for ``resume`` if an epoch was finished.
+    The checkpoint, and what was unpacked and preprocessed, live in ``train_host.work_directory``.
 
     Args:
         source: folder or .zip of photos, see ``train_host.dataset.scan``.
         output: the bundle's directory.
         options: everything that decides the result.
-        resume: go on after the last finished epoch.
+        resume: go on after the last finished epoch; where there is none, begin.
         restart: throw away what an interrupted training left.
         progress: shows how far it is.
 
@@ -119,17 +110,8 @@ def train_bundle(
         LitesightError: the photos, the options or the output are not as expected; nothing is written then.
     """
     atomic.check_replaceable(output, is_ours=bundle.is_bundle, kind="bundle")
-    work = work_directory(output)
-    _check_work(work, resume=resume, restart=restart)
-    try:
-        result = _train_in(work, source, output, options, resume, progress)
-    except BaseException:
-        # Caches and unpacked photos without a finished epoch are of no use to anybody.
-        if not is_resumable(output):
-            shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
-    return result
+    with open_work(output, source, resume=resume, restart=restart) as work:
+        return _train_in(work, source, output, options, is_resumable(output), progress)
 
 
 def _train_in(
@@ -145,6 +127,11 @@ def _train_in(
         extract_to=work / "photos",
         progress=progress,
     )
+    from train_host.efficientnet_lite import build_model
+    from train_host.input_pipeline import build_cache
+    from train_host.pretrained import load_pretrained
+    from train_host.training import train
+
     arch = replace(options.architecture, classes=len(dataset.labels))
     spec = InputSpec(arch.resolution, arch.resolution)
     caches = {
@@ -190,19 +177,9 @@ class _Stages:
         self._started = now
 
 
-def _check_work(work: Path, *, resume: bool, restart: bool) -> None:
-    if restart:
-        shutil.rmtree(work, ignore_errors=True)
-    unfinished = (work / CHECKPOINT_NAME).exists()
-    if resume and not unfinished:
-        raise UsageError(f"nothing to resume: expected a checkpoint in {work}, found none", hint="leave out --resume")
-    if unfinished and not resume:
-        raise UsageError(
-            f"{work} holds an interrupted training", hint="go on with --resume, or throw it away with --restart"
-        )
-
-
 def _batches(caches: Mapping[str, PixelCache], dataset: Dataset, options: TrainOptions) -> Any:
+    from train_host.input_pipeline import make_batches
+
     labels = {"train": [p.label for p in dataset.train], "val": [p.label for p in dataset.val]}
 
     def batches(split: str, epoch: int) -> Any:
@@ -228,6 +205,8 @@ def _start_photos(cache: PixelCache, dataset: Dataset, spec: InputSpec) -> Any:
 
 
 def _weights(dataset: Dataset, wanted: bool | None) -> Any:
+    from train_host.input_pipeline import class_weights
+
     labels = [photo.label for photo in dataset.train]
     counts = [labels.count(index) for index in range(len(dataset.labels))]
     skewed = max(counts) >= SKEW_WORTH_WEIGHING * min(counts)
@@ -269,8 +248,9 @@ def _network(
             photo_for_calibration(photo.path, dataset.name_of(photo), spec)
             for photo in representative(dataset, CALIBRATION_PHOTOS)
         ],
-        golden=[photo.path for photo in held_out],
+        golden=[photo.path for photo in by_turns(held_out)],
         test=[(photo.path, photo.label) for photo in dataset.test],
+        seen=[photo.sha256 for photo in (*dataset.train, *dataset.val)],
         provenance={
             "Data": f"{len(dataset.train)} photos for training, {len(dataset.val)} for validation, "
             f"{len(dataset.test)} held out; left out: {dataset.duplicates} copies, {len(dataset.skipped)} bad photos.",

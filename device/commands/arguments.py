@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import argparse
 
+from device.machine import MAX_THREADS
+
 
 def count(text: str) -> int:
     """A whole number of at least 1."""
@@ -17,9 +19,31 @@ def count(text: str) -> int:
     return number
 
 
-def counts(text: str) -> tuple[int, ...]:
-    """Whole numbers of at least 1, separated by commas."""
-    return tuple(count(part) for part in text.split(","))
+def whole(text: str) -> int:
+    """A whole number of at least 0."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, found {text!r}")
+    return number
+
+
+def threads(text: str) -> int:
+    """A number of threads that LiteRT can be asked for."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MAX_THREADS} threads, found {text!r}")
+    return number
+
+
+def thread_counts(text: str) -> tuple[int, ...]:
+    """Numbers of threads, separated by commas."""
+    return tuple(threads(part) for part in text.split(","))
 
 
 def probability(text: str) -> float:

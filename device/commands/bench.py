@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device.commands.arguments import count, counts
+from device.commands.arguments import count, thread_counts, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle directory")
     parser.add_argument("--source", metavar="SOURCE", help="photo, folder, video or camera, as for litesight run")
     parser.add_argument(
-        "--threads", type=counts, metavar="N,N", help="one run for each number (default: the cores, at most 4)"
+        "--threads", type=thread_counts, metavar="N,N", help="one run for each number (default: the cores, at most 4)"
     )
     parser.add_argument("--runs", type=count, default=100, metavar="N", help="timed frames per run (default: 100)")
-    parser.add_argument("--warmup", type=count, default=10, metavar="N", help="untimed frames before (default: 10)")
+    parser.add_argument("--warmup", type=whole, default=10, metavar="N", help="untimed frames before (default: 10)")
     parser.add_argument("--no-xnnpack", action="store_true", help="LiteRT's own kernels instead of the delegate")
     parser.add_argument("--json", action="store_true", help="the whole record as JSON on stdout")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the JSON record to FILE")

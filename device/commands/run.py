@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device.commands.arguments import count, probability
+from device.commands.arguments import count, probability, threads
 
 if TYPE_CHECKING:
     from device.errors import LitesightError
@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help='below this probability the label is "unsure" (JSON: null); 0 to 1 (default: 0)',
     )
     parser.add_argument("--limit", type=count, metavar="N", help="stop after N frames")
-    parser.add_argument("--threads", type=count, metavar="N", help="threads of the network (default: cores, at most 4)")
+    parser.add_argument("--threads", type=threads, metavar="N", help="of the network (default: cores, up to 4)")
     parser.add_argument("--json", action="store_true", help="JSON lines on stdout")
 
 

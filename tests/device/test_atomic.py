@@ -62,7 +62,7 @@ def test_somebody_elses_directory_is_not_touched(tmp_path: Path) -> None:
     target = tmp_path / "photos"
     target.mkdir()
     (target / "cat.jpg").write_bytes(b"mine")
-    with pytest.raises(LitesightError, match="photos exists and is not a bundle"):
+    with pytest.raises(LitesightError, match=r"cannot write the bundle: .*photos exists and holds other files"):
         make(target, "new")
     assert (target / "cat.jpg").read_bytes() == b"mine"
 
@@ -81,6 +81,40 @@ def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real" / "mark").read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_what_a_killed_run_left_is_swept_but_not_what_a_running_one_writes(tmp_path: Path) -> None:
+    (tmp_path / ".out.dead.partial").mkdir()
+    (tmp_path / ".out.dead.partial" / "half").write_text("x")
+    (tmp_path / ".out.alive.partial").mkdir()
+    lock = atomic.lock_directory(tmp_path / ".out.alive.partial")
+    assert lock is not None
+    assert atomic.lock_directory(tmp_path / ".out.alive.partial") is None
+    make(tmp_path / "out", "new")
+    os.close(lock)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.alive.partial", "out"]
+
+
+def test_the_current_directory_is_not_exchanged_under_the_users_feet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    for target in (Path(), Path(".."), Path("/")):
+        with pytest.raises(LitesightError, match="is the current directory or holds it"):
+            make(target, "new")
+
+
+def test_a_pipe_is_written_to_and_a_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real.json")
+    atomic.write_file(tmp_path / "link", b"data")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real.json").read_bytes() == b"data"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    atomic.write_file(tmp_path / "pipe", b"data")
+    assert os.read(reader, 10) == b"data"
+    os.close(reader)
 
 
 def test_an_empty_directory_may_be_filled(tmp_path: Path) -> None:

@@ -118,6 +118,21 @@ def test_wrong_threads_are_one_line_and_status_2(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_a_bench_without_warm_up_times_every_frame_but_the_first(
+    tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert litesight.main(["bench", str(tiny_bundle), "--runs", "3", "--warmup", "0", "--threads", "1", "--json"]) == 0
+    run = json.loads(capsys.readouterr().out)["runs"][0]
+    assert run["settings"]["warmup"] == 0
+    assert run["stages"]["invoke"]["n"] == 3
+
+
+def test_a_negative_warm_up_is_refused(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        litesight.main(["bench", str(tiny_bundle), "--warmup", "-1"])
+    assert "at least 0, found '-1'" in capsys.readouterr().err
+
+
 def test_an_output_that_is_a_folder_is_told_before_anything_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

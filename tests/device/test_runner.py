@@ -158,7 +158,10 @@ def test_a_file_name_cannot_forge_lines_or_colours(
     [
         (["--top", "0"], "at least 1, found '0'"),
         (["--limit", "-3"], "at least 1, found '-3'"),
-        (["--threads", "many"], "at least 1, found 'many'"),
+        (["--threads", "many"], "1 to 64 threads, found 'many'"),
+        (["--threads", "0"], "1 to 64 threads, found '0'"),
+        (["--threads", "65"], "1 to 64 threads, found '65'"),
+        (["--threads", "100000"], "1 to 64 threads, found '100000'"),
         (["--threshold", "1.5"], "from 0 to 1, found '1.5'"),
         (["--threshold", "nan"], "from 0 to 1, found 'nan'"),
     ],

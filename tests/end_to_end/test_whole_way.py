@@ -52,21 +52,30 @@ def test_calibration_photos_are_not_test_photos(bundle: Path, photos: Path) -> N
     assert not listed & {dataset.name_of(photo) for photo in (*dataset.test, *dataset.val)}
 
 
-def test_evaluate_gives_the_manifests_figures_on_the_test_split(
-    litesight: Command, bundle: Path, photos: Path, tmp_path: Path
-) -> None:
-    from train_host.dataset import scan
-
-    for photo in scan(photos, seed=3).test:
-        target = tmp_path / photo.path.relative_to(photos)
-        target.parent.mkdir(exist_ok=True)
-        target.symlink_to(photo.path)
-    figures = json.loads(litesight("evaluate", bundle, tmp_path, "--json").stdout)
-    metrics = contract.load(bundle).manifest.metrics
+def test_evaluate_of_the_unseen_gives_the_manifests_figures(litesight: Command, bundle: Path, photos: Path) -> None:
+    done = litesight("evaluate", bundle, photos, "--json", "--unseen")
+    figures, metrics = json.loads(done.stdout), contract.load(bundle).manifest.metrics
     for key in ("float_top1", "int8_top1", "agreement"):
         assert figures[key] == metrics[key], key
     assert [row["label"] for row in figures["per_class"]] == ["grün blau", "red", "ärger"]
-    assert sum(row["n"] for row in figures["per_class"]) == figures["n"] == 15
+    assert sum(row["n"] for row in figures["per_class"]) == figures["n"] == metrics["n_test"] == 15
+    assert "warning" not in done.stderr
+
+
+def test_evaluate_says_that_it_measures_on_training_photos(litesight: Command, bundle: Path, photos: Path) -> None:
+    done = litesight("evaluate", bundle, photos, "--json")
+    assert "warning: 57 of 72 photos were seen in training" in done.stderr
+    assert json.loads(done.stdout)["seen_in_training"] == 57
+
+
+def test_the_golden_vectors_are_of_all_classes(bundle: Path) -> None:
+    assert len(set(contract.load(bundle).golden().outputs.argmax(axis=1).tolist())) == 3
+
+
+def test_tflm_gives_the_answers_that_were_counted(bundle: Path) -> None:
+    metrics = contract.load(bundle).manifest.metrics
+    assert metrics["tflm_n"] == 15
+    assert metrics["tflm_same_answer"] >= 0.9
 
 
 def test_run_names_the_classes_that_the_network_gives(litesight: Command, bundle: Path, photos: Path) -> None:
@@ -156,6 +165,8 @@ def test_ctrl_c_keeps_the_finished_epochs_and_resume_ends_like_an_unbroken_run(
     assert "--resume" in last
     assert not target.exists()
 
+    # Nothing but a directory with the marker of a training is taken for one.
+    assert (checkpoint.parent / "litesight-training").is_file()
     refused = litesight(*arguments, status=2)
     assert "holds an interrupted training" in refused.stderr
     other = litesight(*arguments, "--learning-rate", "0.01", "--resume", status=1)

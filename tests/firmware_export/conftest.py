@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import subprocess
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,13 @@ from device.manifest import input_fields
 from device.preprocess import InputSpec
 from firmware_export import tflm_oracle
 from firmware_export.export_source import ExportSource, open_source
-from firmware_export.tflite_reader import read_model
+from firmware_export.tflite_reader import count_multiply_adds, ops_used, read_model
 
 DATA = Path(__file__).resolve().parent / "data"
-LABELS = ('a "quoted" \\ label??/', "défaut *//* grün", "100% | `code`", "\x07line\u2028end")
+LABELS = ('a "quoted" \\ label??/', "défaut *//* grün", "100% | `code`", "1\U0001f34e // 'x'")
 """Labels that are awkward in C, in comments and in Markdown."""
+
+CALIBRATION = b"a.png\nb.png\n"
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +59,11 @@ def make_bundle(tmp_path: Path, tiny_bytes: bytes, tiny_golden: Golden) -> MakeB
     """``make_bundle(name="b", outputs=None, **manifest_fields)`` writes a bundle of the tiny network."""
 
     def make(
-        name: str = "bundle", outputs: NDArray[np.int8] | None = None, model: bytes | None = None, **changes: Any
+        name: str = "bundle",
+        outputs: NDArray[np.int8] | None = None,
+        model: bytes | None = None,
+        oracle: str = "",
+        **changes: Any,
     ) -> Path:
         graph = read_model(tiny_bytes)
         fields = {
@@ -69,9 +77,9 @@ def make_bundle(tmp_path: Path, tiny_bytes: bytes, tiny_golden: Golden) -> MakeB
                 "activation": "none",
             },
             "architecture": {},
-            "ops": ["ADD"],
-            "macs": 1,
-            "calibration": {"n": 1, "sha256": "0" * 64},
+            "ops": list(ops_used(graph)),
+            "macs": count_multiply_adds(graph),
+            "calibration": {"n": 2, "sha256": hashlib.sha256(CALIBRATION).hexdigest()},
             "metrics": {},
             "tools": {},
             **changes,
@@ -79,9 +87,9 @@ def make_bundle(tmp_path: Path, tiny_bytes: bytes, tiny_golden: Golden) -> MakeB
         content = {
             bundles.MODEL: tiny_bytes if model is None else model,
             bundles.LABELS: bundles.labels_bytes(LABELS),
-            bundles.CALIBRATION: b"a.png\n",
+            bundles.CALIBRATION: CALIBRATION,
             bundles.GOLDEN: bundles.golden_bytes(
-                tiny_golden.inputs, tiny_golden.outputs if outputs is None else outputs, tiny_golden.oracle
+                tiny_golden.inputs, tiny_golden.outputs if outputs is None else outputs, oracle or tiny_golden.oracle
             ),
             bundles.MODEL_CARD: b"# tiny\n",
         }
@@ -89,6 +97,19 @@ def make_bundle(tmp_path: Path, tiny_bytes: bytes, tiny_golden: Golden) -> MakeB
         return written.path
 
     return make
+
+
+@pytest.fixture
+def without_tflm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine for which TFLM has no package: a Raspberry Pi."""
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name == "tflite-micro":
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
 
 
 @functools.cache

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from hypothesis import example, given
@@ -31,11 +33,37 @@ def test_a_string_keeps_its_bytes(text: str) -> None:
     assert read_c_string(c_string(text)) == text.encode()
 
 
+def test_compilers_read_back_the_same_bytes(
+    tmp_path: Path, require_tool: Callable[[str], str], run_tool: Callable[..., str]
+) -> None:
+    """Every character of one byte, and some of more, before what it could swallow or become part of."""
+    characters = [chr(code) for code in range(256)] + ["\u2028", "\ufeff", "\U0001f34e"]
+    followers = ("0", "f", "\\", "/", "?", "\n", '"')
+    labels = [f"??{character}{follower}" for character in characters for follower in followers]
+    rows = ",\n".join(f"    {{{c_string(label)}, sizeof {c_string(label)} - 1}}" for label in labels)
+    (tmp_path / "labels.c").write_text(
+        "#include <stdio.h>\n"
+        f"/* {c_comment(''.join(labels))} */\n"
+        f"static const struct {{ const char *text; size_t bytes; }} labels[] = {{\n{rows}\n}};\n"
+        "int main(void) {\n"
+        f"  for (size_t i = 0; i < {len(labels)}; ++i) {{ fwrite(labels[i].text, 1, labels[i].bytes, stdout); }}\n"
+        "  return 0;\n}\n"
+    )
+    # -std=c11 reads trigraphs, gnu11 does not: the bytes must be the same in both.
+    for compiler, language in (("gcc", "c11"), ("gcc", "gnu11"), ("clang", "c11")):
+        command = [require_tool(compiler), f"-std={language}", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+        run_tool([*command, str(tmp_path / "labels.c"), "-o", str(tmp_path / "labels")])
+        run_tool(["sh", "-c", f"{tmp_path}/labels > {tmp_path}/bytes"])
+        assert (tmp_path / "bytes").read_bytes() == "".join(labels).encode()
+
+
 @given(TEXT)
 @example("*/ int x; /*")
 @example("end\\")
 @example("a\nb\u2028c")
 @example("**//")
+@example("*\\")
+@example("\\*")
 def test_a_comment_stays_a_comment(text: str) -> None:
     comment = c_comment(text)
     assert re.fullmatch(r"[ -~]*", comment)

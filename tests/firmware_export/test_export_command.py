@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,9 +94,12 @@ def test_no_such_source_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"output": {"scale": 0.25, "zero_point": 0, "activation": "none"}}, "its manifest says output scale 0.25"),
-        ({"output": {"scale": None, "zero_point": 5, "activation": "none"}}, "its manifest says output zero point 5"),
-        ({"output": {"scale": None, "zero_point": None, "activation": "softmax"}}, "output activation True"),
+        ({"output": {"scale": 0.25, "zero_point": 0, "activation": "none"}}, "output scale 0.25 in the manifest, "),
+        ({"output": {"scale": None, "zero_point": 5, "activation": "none"}}, "output zero point 5 in the manifest, "),
+        (
+            {"output": {"scale": None, "zero_point": None, "activation": "softmax"}},
+            "output activation softmax in the manifest, none in the network",
+        ),
     ],
 )
 def test_a_manifest_that_contradicts_the_model_is_refused(
@@ -152,7 +156,9 @@ def test_a_directory_of_the_users_is_left_alone(capsys: pytest.CaptureFixture[st
     out = tmp_path / "thesis"
     out.mkdir()
     (out / "chapter1.tex").write_text("mine")
-    assert "exists and is not a" in refused(capsys, [str(TINY), "-o", str(out)])
+    assert "cannot write the export: " + str(out) + " exists and holds other files (" in refused(
+        capsys, [str(TINY), "-o", str(out)]
+    )
     assert left_behind(out) == ["chapter1.tex"]
     (tmp_path / "file").write_text("mine")
     assert "is a file" in refused(capsys, [str(TINY), "-o", str(tmp_path / "file")])
@@ -192,6 +198,17 @@ def test_a_disk_that_fills_up_leaves_the_old_export(
     assert "cannot write" in line
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert left_behind(tmp_path) == ["out"]
+
+
+def test_a_file_name_that_is_no_text_does_not_break_the_sources(tmp_path: Path) -> None:
+    model = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tflite"))
+    try:
+        model.write_bytes(TINY.read_bytes())
+    except OSError:
+        pytest.skip("this file system has no such names")
+    assert litesight.main(["export", str(model), "-o", str(tmp_path / "out")]) == 0
+    header = (tmp_path / "out" / "src" / "litesight_model.h").read_text("utf-8")
+    assert '#define LITESIGHT_MODEL_NAME "caf\\357\\277\\275"' in header
 
 
 def test_a_wrong_engine_is_a_wrong_call(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

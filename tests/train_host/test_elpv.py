@@ -74,7 +74,7 @@ def test_photos_of_the_user_in_folders_of_the_same_names_are_not_replaced(packag
     mine = tmp_path / "elpv" / "defective" / "mine.png"
     mine.parent.mkdir(parents=True)
     mine.write_text("precious")
-    with pytest.raises(LitesightError, match="exists and is not a folder of ELPV photos"):
+    with pytest.raises(LitesightError, match=r"the folder of ELPV photos: .* exists and holds other files"):
         materialize(tmp_path / "elpv")
     assert mine.read_text() == "precious"
 

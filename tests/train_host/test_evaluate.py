@@ -25,6 +25,7 @@ def test_a_case_counted_by_hand() -> None:
         "float_top1": 0.75,
         "int8_top1": 0.75,
         "agreement": 0.5,
+        "runtime": "",
         "per_class": [
             {
                 "label": "a",

@@ -31,6 +31,12 @@ def test_class_folders_are_matched_by_name_not_by_order(tmp_path: Path) -> None:
     assert sorted(found(tmp_path)) == [("1.png", 2), ("2.png", 1)]
 
 
+def test_a_stray_photo_beside_class_folders_does_not_count(tmp_path: Path) -> None:
+    photo(tmp_path / "0002_stray.png")
+    photo(tmp_path / "cat" / "1.png")
+    assert found(tmp_path) == [("1.png", 0)]
+
+
 def test_of_splits_only_test_is_taken(tmp_path: Path) -> None:
     photo(tmp_path / "train" / "cat" / "seen.png")
     photo(tmp_path / "test" / "cat" / "new.png")

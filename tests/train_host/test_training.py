@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.errors import LitesightError
-from train_host.training import CHECKPOINT_NAME, Recipe, Row, _seed_dropout, learning_rate_at, read_history, train
+from train_host.recipe import CHECKPOINT_NAME, Recipe
+from train_host.training import Row, _seed_dropout, learning_rate_at, read_history, train
 
 RECIPE = Recipe(epochs=3, learning_rate=0.03, batch_size=8, seed=5)
 COUNT = 24

@@ -14,7 +14,8 @@ EPILOG = """\
 examples:
   litesight demo                  writes demo/report.html and demo/summary.json
   litesight demo -o cells --seed 1
-  litesight demo --resume         go on after Ctrl-C
+
+After Ctrl-C the same command goes on where it was; --restart begins anew.
 
 The photos are 2,624 electroluminescence images of solar cells from the package elpv-dataset. At most ten minutes on two
 cores."""
@@ -27,17 +28,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     parser.add_argument("--seed", type=int, default=0, help="of split and training (default: 0)")
     parser.add_argument("--epochs", type=int, help="passes over the photos; fewer are faster and worse")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
     parser.add_argument("--restart", action="store_true", help="throw away what an interrupted training left")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Go the whole way and print the figures."""
-    from device.errors import UsageError
-
-    if args.resume and args.restart:
-        raise UsageError("--resume and --restart exclude each other")
     print("loading TensorFlow", file=sys.stderr)
     from device.atomic import write_file
     from device.progress import bar
@@ -48,14 +44,13 @@ def run(args: argparse.Namespace) -> int:
         result = demo.run_demo(
             args.output,
             seed=args.seed,
-            epochs=args.epochs or demo.RECIPE.epochs,
-            resume=args.resume,
+            epochs=demo.RECIPE.epochs if args.epochs is None else args.epochs,
             restart=args.restart,
             progress=bar,
             say=lambda line: print(line, file=sys.stderr),
         )
     except KeyboardInterrupt:
-        return say_interrupted(args.output / "bundle")
+        return say_interrupted(args.output / "bundle", "the same command goes on")
     text = json.dumps(result.summary, indent=1) + "\n"
     write_file(args.output / SUMMARY, text.encode())
     print(text if args.json else _table(args.output, result.summary), end="")
@@ -68,6 +63,10 @@ def _table(output: Path, figures: dict[str, Any]) -> str:
     proof = "not compared: no TFLM for this machine"
     if mismatched is not None:
         proof = f"{mismatched} bytes differ in {figures['golden_vectors']} vectors"
+    parity = "not compared"
+    if figures["tflm_photos"]:
+        same = round(figures["tflm_photos"] * figures["tflm_same_answer"])
+        parity = f"{same} of {figures['tflm_photos']} as by {figures['runtime']}"
     arena = figures["tflm_arena_bytes"]
     rows = [
         ("float top-1", f"{figures['float_top1']:.2%} of {n} held-out photos"),
@@ -75,6 +74,7 @@ def _table(output: Path, figures: dict[str, Any]) -> str:
         ("model.tflite", f"{figures['model_bytes']:,} bytes"),
         ("TFLM arena", "unknown" if arena is None else f"{arena:,} bytes"),
         ("C array in TFLM", proof),
+        ("answers in TFLM", parity),
         ("device runner", f"{figures['runner_right']} of {figures['runner_photos']} photos right"),
         ("one frame here", f"{figures['frame_ms_p50']['total']:.2f} ms (median, one thread)"),
         ("took", f"{figures['total_seconds'] / 60:.1f} minutes"),

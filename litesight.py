@@ -114,6 +114,9 @@ def _guarded(arguments: Sequence[str]) -> int:
             return _fail(str(error), error.exit_status)
     except ModuleNotFoundError as error:
         return _fail(_missing_module(arguments[0], error), EXIT_FAILURE)
+    except ImportError as error:
+        # A package is there but cannot be loaded: libGL is missing, or it was built against another numpy.
+        return _fail(f"{error} (litesight doctor says what is missing)", EXIT_FAILURE)
     except KeyboardInterrupt:
         return _fail("stopped; nothing was written", EXIT_FAILURE)
     except BrokenPipeError:

@@ -147,9 +147,9 @@ def is_bundle(path: Path) -> bool:
     Only such a directory may be replaced: many other things have a ``manifest.json``, and people keep notes.
     """
     try:
-        document = json.loads((path / MANIFEST).read_bytes())
+        document = json.loads(read_regular(path / MANIFEST, MAX_BYTES))
         present = {entry.name for entry in path.iterdir()}
-    except (OSError, ValueError, RecursionError):
+    except (LitesightError, OSError, ValueError, RecursionError):
         return False
     if not isinstance(document, dict) or not isinstance(document.get("files"), dict):
         return False

@@ -36,6 +36,11 @@ def command(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         (LitesightError("two\nlines"), "two lines", 1),
         (UsageError("no"), "no", 2),
         (PermissionError(13, "Permission denied", "/x"), "the system refused /x: Permission denied", 1),
+        (
+            ImportError("libGL.so.1: cannot open shared object file"),
+            "libGL.so.1: cannot open shared object file (lite",
+            1,
+        ),
         (KeyboardInterrupt(), "stopped", 1),
         (MemoryError(), "out of memory", 1),
         (ModuleNotFoundError("No module", name="cv2"), "litesight probe needs the Python package cv2", 1),

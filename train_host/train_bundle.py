@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from device import atomic, bundle
 from device.bundle import Bundle
+from device.errors import LitesightError
 from device.preprocess import InputSpec
 from device.progress import Progress, silent
 from train_host.augmentation import Augmentation
@@ -50,6 +51,9 @@ class TrainOptions:
         val_fraction, test_fraction: shares of the photos, where the folder has no such splits of its own.
         skip_bad: leave unreadable photos out instead of refusing them.
         name, license: for the manifest.
+
+    Raises:
+        LitesightError: name or license is no printable text.
     """
 
     architecture: Architecture
@@ -62,6 +66,12 @@ class TrainOptions:
     skip_bad: bool = False
     name: str = "classifier"
     license: str = "LicenseRef-own"
+
+    def __post_init__(self) -> None:
+        # The bundle would refuse them too, but only after the training.
+        for what, text in (("name", self.name), ("license", self.license)):
+            if not text.strip() or not text.isprintable():
+                raise LitesightError(f"the {what} of a model must be printable text, found {text!r}")
 
 
 @dataclass(frozen=True)

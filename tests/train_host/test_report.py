@@ -248,8 +248,8 @@ def _decoded(uri: str) -> NDArray[np.generic]:
     return picture[..., ::-1]
 
 
-def test_the_best_epoch_is_the_one_of_highest_validation_accuracy() -> None:
-    assert "best 62.5%, epoch 2" in Page(render(report_data())).texts["training"]
+def test_the_marked_epoch_is_the_one_that_the_bundle_holds() -> None:
+    assert "shipped: 60.0%, epoch 3" in Page(render(report_data())).texts["training"]
 
 
 def test_a_training_that_diverged_still_gives_a_report() -> None:

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     evaluation = evaluate_bundle(bundle, photos, threads=args.threads, progress=bar)
     if args.json:
         counts = {"seen_in_training": 0 if args.unseen else sum(seen)}
-        print(json.dumps({"bundle": str(args.bundle), **evaluation.summary(), **counts}, indent=1, ensure_ascii=False))
+        print(json.dumps({"bundle": str(args.bundle), **evaluation.summary(), **counts}, indent=1))
     else:
         _print_table(evaluation)
     return 0

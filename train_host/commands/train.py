@@ -145,7 +145,7 @@ def _options(args: argparse.Namespace) -> TrainOptions:
         pretrained=not args.from_scratch,
         weigh_classes=args.class_weights,
         skip_bad=args.skip_bad,
-        name=args.name or args.output.name,
+        name=args.name or args.output.resolve().name,
         license=args.license,
         **{name: value for name, value in fractions.items() if value is not None},
     )

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from device.errors import LitesightError
+from device.frames import Closing, Frame, SourceError, opencv_to_rgb
 from device.quiet import native_stderr
-from device.sources import Closing, Frame, SourceError, opencv_to_rgb
 
 CAMERA_SIZE: Final = (640, 480)
 """Width and height asked of a camera, in pixels; it may deliver another."""

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from device import bundle as bundles
 from device.bundle import Bundle
+from device.frames import Frame, Source
 from device.interpreter import Interpreter, check_against_manifest, open_interpreter
 from device.postprocess import Prediction, top_k
 from device.preprocess import PixelFormat, Preprocessor
-from device.sources import Frame, Source
 
 
 @dataclass(frozen=True)

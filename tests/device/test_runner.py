@@ -19,9 +19,10 @@ import pytest
 import litesight
 from device import runner, sources
 from device.errors import LitesightError
+from device.frames import Closing, Frame
 from device.preprocess import PixelFormat
 from device.runner import classify_all, load_classifier
-from device.sources import Closing, Frame, open_source
+from device.sources import open_source
 
 Painter = Callable[..., np.ndarray[Any, Any]]
 BundleMaker = Callable[..., Path]

@@ -18,7 +18,8 @@ import pytest
 
 from device import cameras
 from device.errors import LitesightError, UsageError
-from device.sources import SourceError, open_source, opencv_to_rgb
+from device.frames import SourceError, opencv_to_rgb
+from device.sources import open_source
 
 Painter = Callable[..., np.ndarray[Any, Any]]
 Saver = Callable[[Path, np.ndarray[Any, Any]], Path]

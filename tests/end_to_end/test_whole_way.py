@@ -21,6 +21,7 @@ from device.images import read_image
 from device.interpreter import open_interpreter
 from device.preprocess import Preprocessor
 from firmware_export import tflm_oracle
+from train_host.evaluate import evaluate_bundle
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -66,6 +67,12 @@ def test_evaluate_says_that_it_measures_on_training_photos(litesight: Command, b
     done = litesight("evaluate", bundle, photos, "--json")
     assert "warning: 57 of 72 photos were seen in training" in done.stderr
     assert json.loads(done.stdout)["seen_in_training"] == 57
+
+
+def test_the_evaluations_int8_logits_are_the_float_ones_but_for_rounding(bundle: Path, photos: Path) -> None:
+    some = [(path, 1) for path in sorted((photos / "red").iterdir())[:6]]
+    logits = evaluate_bundle(contract.load(bundle), some).logits
+    np.testing.assert_allclose(logits["int8"], logits["float"], atol=0.1 * float(np.ptp(logits["float"])))
 
 
 def test_the_golden_vectors_are_of_all_classes(bundle: Path) -> None:

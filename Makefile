@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 
 # Shared libraries of opencv-python, and the compilers that the tests hand the exported C to.
 RUN_PACKAGES := libgl1 libglib2.0-0
-TEST_PACKAGES := $(RUN_PACKAGES) gcc g++ clang libclang-rt-dev libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi
+TEST_PACKAGES := $(RUN_PACKAGES) gcc g++ clang libclang-rt libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi
 
 .PHONY: help
 help: ## this list

@@ -191,7 +191,7 @@ def require_int8(model: Model) -> None:
     shape = model.input.shape
     if len(shape) != 4 or shape[0] != 1:
         raise ModelError(f"expected an input of 1 x height x width x channels, found {shape}: {model.input.label}")
-    if model.output.elements != model.output.shape[-1]:
+    if not model.output.shape or model.output.elements != model.output.shape[-1]:
         raise ModelError(f"expected an output of 1 x classes, found {model.output.shape}: {model.output.label}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import struct
+from dataclasses import replace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,14 @@ def test_a_float_model_is_refused_with_tensor_and_type() -> None:
     model = read_model((DATA / "tiny_float.tflite").read_bytes())
     with pytest.raises(ModelError, match=r"expected a fully int8 model, found float32 input 'serving_default_image:0'"):
         require_int8(model)
+
+
+def test_an_output_without_dimensions_is_refused() -> None:
+    model = read_model(TINY)
+    tensors = list(model.tensors)
+    tensors[model.outputs[0]] = replace(model.output, shape=())
+    with pytest.raises(ModelError, match=r"expected an output of 1 x classes, found \(\)"):
+        require_int8(replace(model, tensors=tuple(tensors)))
 
 
 @pytest.mark.parametrize("data", [b"", b"TFL3", b"\x1c\0\0\0TFL2" + bytes(64), b"GIF89a" * 20])

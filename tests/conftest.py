@@ -11,7 +11,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # CI runs on shared, slow machines: a deadline would time the machine, not the code.
-settings.register_profile("litesight", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# There they are also the same examples every time, so that a change is judged by what it changed; elsewhere they are new.
+settings.register_profile(
+    "litesight",
+    deadline=None,
+    derandomize=os.environ.get("CI") == "true",
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("litesight")
 
 

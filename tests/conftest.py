@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # CI runs on shared, slow machines: a deadline would time the machine, not the code.
-# There they are also the same examples every time, so that a change is judged by what it changed; elsewhere they are new.
+# Its examples are the same every time, so that a change is judged by what it changed; elsewhere they are new.
 settings.register_profile(
     "litesight",
     deadline=None,

@@ -105,20 +105,6 @@ def train(
     return history
 
 
-def read_history(work: Path) -> list[Row]:
-    """The rows of the epochs that the checkpoint in ``work`` has finished; empty without a checkpoint.
-
-    Raises:
-        LitesightError: the checkpoint is damaged.
-    """
-    path = work / CHECKPOINT_NAME
-    if not path.exists():
-        return []
-    meta, _ = _read(path)
-    rows: list[Row] = meta["history"]
-    return rows
-
-
 def _train_epoch(
     step: Callable[..., Any], optimizer: Any, dataset: Any, recipe: Recipe, epoch: int, progress: Progress
 ) -> Row:

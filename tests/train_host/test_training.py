@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from device.errors import LitesightError
 from train_host.recipe import CHECKPOINT_NAME, Recipe
-from train_host.training import Row, _seed_dropout, learning_rate_at, read_history, train
+from train_host.training import Row, _seed_dropout, learning_rate_at, train
 
 RECIPE = Recipe(epochs=3, learning_rate=0.03, batch_size=8, seed=5)
 COUNT = 24
@@ -52,6 +53,15 @@ def _killed_in(epoch_to_die: int) -> Any:
         return _batches(split, epoch)
 
     return batches
+
+
+def read_history(work: Path) -> list[Row]:
+    """The rows of the epochs that the checkpoint has finished; empty without one."""
+    if not (work / CHECKPOINT_NAME).exists():
+        return []
+    with np.load(work / CHECKPOINT_NAME, allow_pickle=False) as file:
+        rows: list[Row] = json.loads(file["meta"].tobytes())["history"]
+    return rows
 
 
 def _same(ours: list[Row], theirs: list[Row]) -> None:

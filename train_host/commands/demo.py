@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     write_file(args.output / SUMMARY, text.encode())
     print(text if args.json else _table(args.output, result.summary), end="")
     print(f"look at {result.report}", file=sys.stderr)
-    return 0
+    # An array that TFLM answers otherwise than the golden vectors must not pass for a success.
+    return int(bool(result.summary["golden_mismatched_bytes"]))
 
 
 def _table(output: Path, figures: dict[str, Any]) -> str:
@@ -68,6 +69,7 @@ def _table(output: Path, figures: dict[str, Any]) -> str:
         same = round(figures["tflm_photos"] * figures["tflm_same_answer"])
         parity = f"{same} of {figures['tflm_photos']} as by {figures['runtime']}"
     arena = figures["tflm_arena_bytes"]
+    written = ["report.html", SUMMARY, "bundle", *([] if mismatched is None else ["firmware"])]
     rows = [
         ("float top-1", f"{figures['float_top1']:.2%} of {n} held-out photos"),
         ("int8 top-1", f"{figures['int8_top1']:.2%}"),
@@ -78,6 +80,6 @@ def _table(output: Path, figures: dict[str, Any]) -> str:
         ("device runner", f"{figures['runner_right']} of {figures['runner_photos']} photos right"),
         ("one frame here", f"{figures['frame_ms_p50']['total']:.2f} ms (median, one thread)"),
         ("took", f"{figures['total_seconds'] / 60:.1f} minutes"),
-        ("written", ", ".join(str(output / name) for name in ("report.html", SUMMARY, "bundle", "firmware"))),
+        ("written", ", ".join(str(output / name) for name in written)),
     ]
     return "".join(f"{name:<17}{value}\n" for name, value in rows)

@@ -11,9 +11,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# Shared libraries of opencv-python, and the compilers that the tests hand the exported C to.
+# Shared libraries of opencv-python, what builds and emulates a board, and the compilers that the tests hand the exported C to.
 RUN_PACKAGES := libgl1 libglib2.0-0
-TEST_PACKAGES := $(RUN_PACKAGES) gcc g++ clang libclang-rt libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi
+BOARD_PACKAGES := gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
+TEST_PACKAGES := $(RUN_PACKAGES) $(BOARD_PACKAGES) gcc g++ clang libclang-rt libc6-dev
 
 .PHONY: help
 help: ## this list
@@ -43,6 +44,12 @@ PHOTOS ?= ../shared/data
 figures: $(READY) ## every figure that the README states, measured here (half an hour; photos: make figures PHOTOS=DIR)
 	@.ci/system-packages $(RUN_PACKAGES)
 	@$(BIN)/python .ci/figures.py "$(PHOTOS)"
+
+NETWORKS ?= ../shared/baselines
+.PHONY: bench-mcu
+bench-mcu: $(READY) ## RAM, flash and instructions of the static engine on emulated boards (networks: make bench-mcu NETWORKS=DIR)
+	@.ci/system-packages $(RUN_PACKAGES) $(BOARD_PACKAGES) gcc libc6-dev
+	@$(BIN)/python .ci/bench_mcu.py "$(NETWORKS)"
 
 $(READY): pyproject.toml constraints.txt
 	@.ci/virtual-environment $(VENV)

@@ -20,11 +20,18 @@ COMMANDS = {
     "evaluate": "train_host.commands.evaluate",
     "verify": "firmware_export.commands.verify",
     "export": "firmware_export.commands.export",
+    "boards": "boards.commands.boards",
+    "fitcheck": "firmware_export.commands.fitcheck",
+    "build": "firmware_export.commands.build",
+    "emulate": "firmware_export.commands.emulate",
     "run": "device.commands.run",
     "bench": "device.commands.bench",
     "doctor": "device.commands.doctor",
 }
 """Module of every sub-command, in the order in which a newcomer meets them."""
+
+BOARD_BENCH = "firmware_export.commands.board_bench"
+"""``litesight bench`` with ``--board``: a Pi has no use for it, and the room of the other one may not import it."""
 
 SUMMARY = """\
 From a folder of photos to an int8 classifier on a microcontroller or a Raspberry Pi.
@@ -36,8 +43,12 @@ commands:
   evaluate    float and int8 accuracy of a bundle on photos
   verify      prove a bundle in TensorFlow Lite Micro, byte for byte
   export      C sources for a microcontroller
+  boards      the boards that the kit knows
+  fitcheck    does a network fit a board?
+  build       a program for a board
+  emulate     classify on an emulated board
   run         classify a photo, a folder, a video or a camera
-  bench       time every stage of a frame
+  bench       time every stage of a frame; --board: instructions and memory on an emulated board
   doctor      check this machine and say how to mend it
 
 litesight COMMAND --help tells more, with examples."""
@@ -80,7 +91,7 @@ def _call(arguments: Sequence[str]) -> int:
     name = arguments[0]
     if name not in COMMANDS:
         return _fail(f"unknown command {name!r}; expected one of {', '.join(COMMANDS)}", EXIT_USAGE)
-    command = importlib.import_module(COMMANDS[name])
+    command = importlib.import_module(_module(arguments))
     parser = _Parser(
         prog=f"litesight {name}",
         description=command.HELP,
@@ -89,8 +100,15 @@ def _call(arguments: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     command.configure(parser)
-    args = parser.parse_args(arguments[1:])
+    # Options may stand between a model and photos; parse_args would take the photos for too many arguments.
+    args = parser.parse_intermixed_args(arguments[1:])
     return int(command.run(args))
+
+
+def _module(arguments: Sequence[str]) -> str:
+    """Where the command is."""
+    on_a_board = any(argument.split("=")[0] == "--board" for argument in arguments[1:])
+    return BOARD_BENCH if arguments[0] == "bench" and on_a_board else COMMANDS[arguments[0]]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -113,7 +131,7 @@ def _guarded(arguments: Sequence[str]) -> int:
         except LitesightError as error:
             return _fail(str(error), error.exit_status)
     except ModuleNotFoundError as error:
-        return _fail(_missing_module(arguments[0], error), EXIT_FAILURE)
+        return _fail(_missing_module(arguments, error), EXIT_FAILURE)
     except ImportError as error:
         # A package is there but cannot be loaded: libGL is missing, or it was built against another numpy.
         return _fail(f"{error} (litesight doctor says what is missing)", EXIT_FAILURE)
@@ -174,11 +192,11 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def _missing_module(command: str, error: ModuleNotFoundError) -> str:
-    room = COMMANDS[command].split(".")[0]
+def _missing_module(arguments: Sequence[str], error: ModuleNotFoundError) -> str:
+    room = _module(arguments).split(".")[0]
     extra = "device" if room == "device" else "host"
     return (
-        f"litesight {command} needs the Python package {error.name} "
+        f"litesight {arguments[0]} needs the Python package {error.name} "
         f"(in a checkout of litesight: pip install '.[{extra}]')"
     )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known about boards: one TOML file a board, one port a chip family; building for, emulating, flashing it.
+"""What is known about boards: one TOML file a board, one port a chip family; building for, emulating, talking to it.
 
-Nothing here knows about models. The first boards arrive with the static engine.
+Nothing here knows about models.
 """

@@ -24,10 +24,14 @@ FIGURES: Final[Mapping[str, str]] = {
     "peak_rss_bytes": "largest resident memory of the process so far",
     "ops_total": "operators in the network's graph",
     "ops_xnnpack": "operators that XNNPACK executed, counted after delegation",
-    "instructions_per_inference": "executed instructions, exact, of one inference; not cycles and not milliseconds",
+    "instructions_per_inference": "executed instructions of one inference, counted; not cycles and not milliseconds",
     "ram_bytes": "data + bss of the linked image, arena included",
-    "stack_bytes": "deepest stack seen in one inference",
+    "arena_bytes": "the engine's arena, part of ram_bytes",
+    "stack_bytes": "deepest stack seen in one inference, from its top; not part of ram_bytes",
     "flash_bytes": "code, constants and model in the linked image",
+    "constants_bytes": "constants, part of flash_bytes: weights, biases, multipliers, layers, steps, labels, texts",
+    "weights_bytes": "the network's weights as the kernels read them, part of constants_bytes",
+    "code_bytes": "vectors and machine code, part of flash_bytes",
     "mismatched_bytes": "output bytes that differ from the golden vectors",
 }
 """Every single number that a run may carry, and what it means. The unit is in the name."""

@@ -19,6 +19,7 @@ from device.progress import Progress, silent
 from firmware_export import tflm_oracle
 from firmware_export.arena import planned_head_bytes
 from firmware_export.bundle_check import check_manifest
+from firmware_export.int8_core import int8_core
 from firmware_export.tflite_reader import Model, ModelError, read_model, require_int8
 from firmware_export.tflm_oracle import OracleError
 
@@ -56,7 +57,7 @@ class ExportSource:
         license: SPDX expression, "NOASSERTION" for a bare .tflite.
         data: the flatbuffer.
         sha256: of ``data``, hexadecimal.
-        model: the graph of ``data``; fully int8.
+        model: the graph of ``data``, or its int8 core when its edges are float32 or uint8.
         labels: by class index.
         spec: geometry, colour and quantisation of the input.
         is_probability: whether the network ends in a softmax.
@@ -76,7 +77,7 @@ class ExportSource:
     arena: HostArena
 
 
-def open_source(path: Path, *, progress: Progress = silent) -> ExportSource:
+def open_source(path: Path, *, int8_edges: bool = True, progress: Progress = silent) -> ExportSource:
     """Read a bundle or a .tflite, check it, and run its golden vectors in TFLM.
 
     TFLM's package exists for x86-64 Linux only. Elsewhere a bundle that was proved and measured where it was made is
@@ -85,6 +86,8 @@ def open_source(path: Path, *, progress: Progress = silent) -> ExportSource:
     Args:
         path: a bundle directory, or a .tflite file. The latter gets labels class0, class1, …, random golden inputs, and
             the assumption that a pixel x is quantised as x - 128, colours in the order RGB.
+        int8_edges: whether input and output of a .tflite must be int8 themselves; if not, float32 or uint8 ones with
+            QUANTIZE and DEQUANTIZE are cut off. A bundle's always are int8.
         progress: wraps the loop over the golden vectors.
 
     Raises:
@@ -92,7 +95,7 @@ def open_source(path: Path, *, progress: Progress = silent) -> ExportSource:
             and was missing when the bundle was made.
     """
     if path.is_file():
-        return _bare_source(path, progress)
+        return _bare_source(path, int8_edges, progress)
     return _bundle_source(bundles.load(path), progress)
 
 
@@ -167,14 +170,14 @@ def _stated_arena(bundle: Bundle, model: Model, golden: Golden, missing: OracleE
     return HostArena(stated, golden.oracle, FROM_MANIFEST)
 
 
-def _bare_source(path: Path, progress: Progress) -> ExportSource:
+def _bare_source(path: Path, int8_edges: bool, progress: Progress) -> ExportSource:
     try:
         if path.stat().st_size > _LARGEST_TFLITE_BYTES:
             raise ModelError(f"{path} is larger than {_LARGEST_TFLITE_BYTES >> 20} MiB; no microcontroller holds that")
         data = path.read_bytes()
     except OSError as error:
         raise LitesightError(f"cannot read {path}: {error.strerror}") from error
-    model = _int8_model(data, path)
+    model = _int8_model(data, path, int8_edges=int8_edges)
     _, height, width, channels = model.input.shape
     if channels not in (1, 3):
         raise ModelError(f"{path}: expected an input with 1 or 3 channels, found {channels}: {model.input.label}")
@@ -198,9 +201,9 @@ def _bare_source(path: Path, progress: Progress) -> ExportSource:
     )
 
 
-def _int8_model(data: bytes, path: Path) -> Model:
+def _int8_model(data: bytes, path: Path, *, int8_edges: bool = True) -> Model:
     try:
-        model = read_model(data)
+        model = read_model(data) if int8_edges else int8_core(read_model(data))
         require_int8(model)
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", hint=error.hint) from error

@@ -100,11 +100,19 @@ class Table:
 
     def scalar(self, slot: int, code: str, default: int) -> int:
         """An integer field; ``code`` is the letter of the `struct` module."""
+        return int(self._scalar(slot, code, default))
+
+    def real(self, slot: int, default: float) -> float:
+        """A float32 field; may be infinite or not a number."""
+        return self._scalar(slot, "f", default)
+
+    def _scalar(self, slot: int, code: str, default: float) -> float:
         position = self._field(slot)
         if not position:
             return default
         self._buffer.check(position, struct.calcsize("<" + code), f"field {slot} of {self._what}")
-        return int(struct.unpack_from("<" + code, self._buffer.data, position)[0])
+        value: float = struct.unpack_from("<" + code, self._buffer.data, position)[0]
+        return value
 
     def _target(self, slot: int) -> int:
         position = self._field(slot)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from device.errors import LitesightError
 from firmware_export.flatbuffer import FlatBuffer, FlatBufferError, Table
+from firmware_export.operator_options import NO_OPTIONS, Options, read_options
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
@@ -102,6 +103,7 @@ class Operator:
         version: version of the operator.
         inputs: tensor indices; -1 is an optional input that is left out.
         outputs: tensor indices.
+        options: padding, strides and the like.
     """
 
     index: int
@@ -110,6 +112,7 @@ class Operator:
     version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    options: Options = NO_OPTIONS
 
     @property
     def label(self) -> str:
@@ -346,7 +349,7 @@ def _operator(index: int, table: Table, opcodes: list[tuple[str, str, int]], ten
     label = f"operator {index} ({name})"
     inputs = _indices(table, 1, tensors, f"the inputs of {label}", optional=True)
     outputs = _indices(table, 2, tensors, f"the outputs of {label}", optional=False)
-    return Operator(index, name, custom_name, version, inputs, outputs)
+    return Operator(index, name, custom_name, version, inputs, outputs, read_options(table, name, label))
 
 
 def _indices(table: Table, slot: int, tensors: int, what: str, *, optional: bool) -> tuple[int, ...]:

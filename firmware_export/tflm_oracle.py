@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from device.errors import LitesightError
 from device.progress import Progress, silent
+from firmware_export.int8_core import decode_output, encode_input, int8_core
 from firmware_export.tflite_reader import Model, count_multiply_adds, read_model, require_int8
 from firmware_export.tflm_child import ALIGNMENT
 
@@ -40,7 +41,7 @@ class OracleResult:
     """What TFLM computed.
 
     Attributes:
-        outputs: int8, (n, classes).
+        outputs: int8, (n, classes): of the model's int8 core.
         arena_bytes: the smallest tensor arena (multiple of 16) with which TFLM ran the model on this 64-bit host.
         arena_breakdown: what the recording allocator printed, in bytes: "total", "head" (activations, shared by all
             layers), "tail" (what stays for the interpreter's life), and its kinds by TFLM's names.
@@ -91,8 +92,8 @@ def run(
     """Run int8 inputs through TFLM and measure the arena.
 
     Args:
-        model: a fully int8 .tflite.
-        inputs: int8, (n, height, width, channels), n > 0.
+        model: a fully int8 .tflite, or one with float32 or uint8 edges around an int8 core.
+        inputs: int8, (n, height, width, channels), n > 0: what the core shall read.
         timeout_s: limit in seconds; None computes one from the model's multiply-adds.
         progress: wraps the loop over the inputs.
 
@@ -102,8 +103,9 @@ def run(
     """
     found = version()
     graph = read_model(model)
-    require_int8(graph)
-    expected = graph.input.shape[1:]
+    core = int8_core(graph)
+    require_int8(core)
+    expected = core.input.shape[1:]
     if inputs.dtype != np.int8 or inputs.shape[1:] != expected or inputs.shape[0] == 0:
         raise OracleError(f"expected int8 inputs ('n', {expected}), found {inputs.dtype} {inputs.shape}")
     if timeout_s is None:
@@ -112,9 +114,9 @@ def run(
         with tempfile.TemporaryDirectory(prefix="litesight-") as name:
             directory = Path(name)
             (directory / "model.tflite").write_bytes(model)
-            np.save(directory / "inputs.npy", inputs)
+            np.save(directory / "inputs.npy", encode_input(graph, core, inputs))
             _run_child(directory, _ample_arena_bytes(graph), len(inputs), timeout_s, progress)
-            outputs = np.load(directory / "outputs.npy", allow_pickle=False)
+            outputs = decode_output(graph, core, np.load(directory / "outputs.npy", allow_pickle=False))
             allocations = _parse_allocations((directory / "allocations.txt").read_text("utf-8", "replace"))
             smallest = int((directory / "smallest.txt").read_text())
     except OSError as error:

@@ -26,7 +26,8 @@ examples:
   litesight bench solar.bundle                                  preprocessing and inference alone
   litesight bench solar.bundle --source usb:0 --threads 1,2,4   with a camera, three times
   litesight bench solar.bundle --runs 1000 -o pi5.json          keep the samples
-  litesight bench solar.bundle --no-xnnpack                     what XNNPACK is worth"""
+  litesight bench solar.bundle --no-xnnpack                     what XNNPACK is worth
+  litesight bench solar.bundle --board mps2-an386               on an emulated board (--board ID --help)"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ from device.bundle import Golden
 from device.errors import UsageError
 from firmware_export import export_directory
 from firmware_export.tflite_reader import read_model
+from tests.firmware_export.tflite_builder import RandomNetwork
 
 DATA = Path(__file__).resolve().parent / "data"
 TINY = DATA / "tiny_int8.tflite"
@@ -216,3 +217,59 @@ def test_a_wrong_engine_is_a_wrong_call(capsys: pytest.CaptureFixture[str], tmp_
         litesight.main(["export", str(TINY), "--engine", "onnx", "-o", str(tmp_path / "out")])
     assert caught.value.code == 2
     assert "tflm" in capsys.readouterr().err
+
+
+def test_the_static_engine_takes_the_kernels_of_the_board(
+    capsys: pytest.CaptureFixture[str], make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    out = tmp_path / "firmware"
+    arguments = ["export", str(make_bundle()), "--engine", "static", "--board", "mps2-an386", "-o", str(out)]
+    assert litesight.main(arguments) == 0
+    said = capsys.readouterr().out
+    facts = json.loads((out / "export.json").read_text())
+    assert facts["engine"] == "static"
+    assert facts["kernels"] == "dsp"
+    assert f"arena {facts['memory']['arena_bytes']}" in said
+    assert (out / "memory_map.txt").is_file()
+    # Without a board any core can run it; with --kernels the board's are not taken.
+    for options, kernels in (([], "portable"), (["--board", "mps2-an386", "--kernels", "portable"], "portable")):
+        assert export_again(out, "--engine", "static", "--json", *options) == 0
+        assert json.loads(capsys.readouterr().out)["kernels"] == kernels
+
+
+def test_a_network_that_does_not_fit_the_board_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from boards.catalogue import DEFINITIONS
+
+    text = (DEFINITIONS / "mps2-an386.toml").read_text()
+    board = tmp_path / "tiny.toml"
+    board.write_text(text.replace('"mps2-an386"', '"tiny"', 1).replace("length = 0x40_0000", "length = 0x2800"))
+    arguments = [str(TINY), "--engine", "static", "--board", str(board), "-o", str(tmp_path / "out")]
+    assert "the network does not fit tiny: ssram" in refused(capsys, arguments)
+    assert left_behind(tmp_path) == ["tiny.toml"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--kernels", "dsp"], "--kernels is for the static engine"),
+        (["--engine", "tflm", "--board", "mps2-an386"], "--board is for the static engine"),
+        (["--engine", "static", "--board", "nowhere"], "unknown board 'nowhere'"),
+        (["--engine", "static", "--board", "mps2-an385", "--kernels", "dsp"], "mps2-an385 is a cortex-m3"),
+    ],
+)
+def test_options_that_contradict_each_other_are_a_wrong_call(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, options: list[str], message: str
+) -> None:
+    assert message in refused(capsys, [str(TINY), *options, "-o", str(tmp_path / "out")], status=2)
+    assert left_behind(tmp_path) == []
+
+
+def test_an_operator_that_the_static_engine_lacks_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    net = RandomNetwork()
+    x = net.input(4, 4, 3)
+    y = net.feature((1, 4, 4, 3))
+    net.operator("MUL", (x, x), (y,), {})
+    (tmp_path / "mul.tflite").write_bytes(net.finish(y))
+    line = refused(capsys, [str(tmp_path / "mul.tflite"), "--engine", "static", "-o", str(tmp_path / "out")])
+    assert "operator 0 (MUL)" in line
+    assert left_behind(tmp_path) == ["mul.tflite"]

@@ -16,7 +16,7 @@ import pytest
 
 from device.bundle import Golden
 from device.preprocess import InputSpec, PixelFormat, Preprocessor
-from firmware_export import probability, tflm_export
+from firmware_export import export_files, probability, tflm_export
 from firmware_export.export_source import ExportSource, open_source
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-pedantic"]
@@ -335,7 +335,7 @@ def test_the_workspace_in_the_table_is_the_one_in_the_header(tmp_path: Path, req
     room = Path(sys.modules[tflm_export.__name__].__file__ or "").parent / "c"
     checks = "\n".join(
         f"_Static_assert(LITESIGHT_PREPROCESS_WORKSPACE_BYTES({width}, {channels}) == "
-        f'{tflm_export.workspace_bytes(width, channels)}, "");'
+        f'{export_files.workspace_bytes(width, channels)}, "");'
         for width in (1, 2, 17, 18, 96, 224, 2048)
         for channels in (1, 3)
     )

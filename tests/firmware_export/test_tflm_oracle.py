@@ -133,6 +133,45 @@ def test_a_crash_of_tflm_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+SMALL_ARENA_CRASHES = """
+import os, sys
+import numpy
+class Interpreter:
+    @classmethod
+    def from_bytes(cls, model, arena_size):
+        if arena_size < 3000:
+            os.abort()
+        return cls()
+    def set_input(self, values, index):
+        pass
+    def invoke(self):
+        pass
+    def get_output(self, index):
+        return numpy.zeros((1, 4), numpy.int8)
+    def print_allocations(self):
+        for line in ("allocation total 1600", "allocation head 1000", "allocation tail 600"):
+            print(f"Arena {line} bytes", file=sys.stderr)
+"""
+
+
+def test_a_crash_in_too_small_an_arena_ends_only_the_search(
+    fake_runtime: Path, tiny_bytes: bytes, tiny_golden: Golden
+) -> None:
+    """While it plans a network of few small tensors, TFLM needs more than it records, and crashes without it."""
+    fake_runtime.write_text(SMALL_ARENA_CRASHES)
+    assert tflm_oracle.run(tiny_bytes, tiny_golden.inputs).arena_bytes == 3008
+
+
+def test_a_search_in_which_nothing_suffices_ends_with_the_ample_arena(
+    fake_runtime: Path, tiny_bytes: bytes, tiny_golden: Golden
+) -> None:
+    fake = SMALL_ARENA_CRASHES.replace("if arena_size < 3000:", "if hasattr(cls, 'was_made'):")
+    fake_runtime.write_text(
+        fake.replace("os.abort()", "raise ValueError").replace("return cls()", "cls.was_made = 1; return cls()")
+    )
+    assert tflm_oracle.run(tiny_bytes, tiny_golden.inputs, timeout_s=30.0).arena_bytes > 1 << 20
+
+
 def test_a_hanging_tflm_is_stopped(fake_runtime: Path, tiny_bytes: bytes, tiny_golden: Golden) -> None:
     fake_runtime.write_text(FAKE.format(body="import time; time.sleep(600)"))
     with pytest.raises(OracleError, match="did not end within 1 s on 4 inputs"):

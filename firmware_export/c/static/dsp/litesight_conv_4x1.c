@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "litesight_conv_windows.h"
+
+void litesight_conv_4x1_step(const litesight_layer *layer, int8_t *arena, uint32_t step) {
+  litesight_conv_windows(layer, arena, step, 4, litesight_dot_4x1);
+}

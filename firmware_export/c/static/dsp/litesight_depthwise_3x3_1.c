@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "litesight_depthwise_assembly.h"
+#include "litesight_depthwise_row.h"
+
+void litesight_depthwise_3x3_1(const litesight_depthwise *row);
+
+/* clang-format off: one instruction a line. */
+/* Stride 1, one pixel. */
+#define ROW(row, w0, w1) \
+  "ldr r1, " row "\n"              \
+  LITESIGHT_WEIGHTS_3(w0, w1)      \
+  "ldr r3, [r1], #1\n"             \
+  "str r1, " row "\n"              \
+  "sxtab16 r2, lr, r3\n"           \
+  LITESIGHT_BB("r4", "r2", "r11")
+
+LITESIGHT_DEPTHWISE_NARROW("litesight_depthwise_3x3_1", 3, 1, ROW);
+/* clang-format on */
+
+void litesight_depthwise_3x3_1_step(const litesight_layer *layer, int8_t *arena, uint32_t step) {
+  litesight_depthwise_row(layer, arena, step, 1, litesight_depthwise_3x3_1);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "litesight_depthwise_assembly.h"
+#include "litesight_depthwise_row.h"
+
+void litesight_depthwise_3x3s2_6(const litesight_depthwise *row);
+
+/* clang-format off: one instruction a line. */
+/* Stride 2, six pixels. */
+#define ROW(row, w0, w1) \
+  "ldr r1, " row "\n"                   \
+  LITESIGHT_WEIGHTS_3(w0, w1)           \
+  "ldr r3, [r1], #4\n"                  \
+  "ldr r12, [r1], #2\n"                 \
+  "str r1, " row "\n"                   \
+  LITESIGHT_PIXELS("r2", "r3", "r3")    \
+  LITESIGHT_PIXELS("r1", "r12", "r12")  \
+  LITESIGHT_DUAL("r4", "r2", "r10")     \
+  LITESIGHT_BB("r4", "r3", "r11")       \
+  LITESIGHT_TB("r5", "r2", "r10")       \
+  LITESIGHT_TB("r5", "r3", "r11")       \
+  LITESIGHT_BT("r5", "r1", "r10")       \
+  LITESIGHT_BB("r6", "r1", "r10")       \
+  LITESIGHT_BB("r6", "r12", "r11")
+
+LITESIGHT_DEPTHWISE_NARROW("litesight_depthwise_3x3s2_6", 3, 3, ROW);
+/* clang-format on */
+
+void litesight_depthwise_3x3s2_6_step(const litesight_layer *layer, int8_t *arena, uint32_t step) {
+  litesight_depthwise_row(layer, arena, step, 1, litesight_depthwise_3x3s2_6);
+}

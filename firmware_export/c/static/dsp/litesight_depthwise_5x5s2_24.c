@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "litesight_depthwise_assembly.h"
+#include "litesight_depthwise_row.h"
+
+void litesight_depthwise_5x5s2_24(const litesight_depthwise *row);
+
+/* clang-format off: one instruction a line. */
+/* Stride 2, 24 pixels. */
+#define FIRST(row, w0, w1) \
+  "ldr r1, " row "\n"                 \
+  LITESIGHT_WEIGHTS_5(w0, w1)         \
+  "ldr r3, [r1], #4\n"                \
+  LITESIGHT_PIXELS("r2", "r3", "r3")  \
+  LITESIGHT_DUAL("r4", "r2", "r11")   \
+  LITESIGHT_DUAL("r4", "r3", "r12")   \
+  LITESIGHT_DUAL("r5", "r3", "r10")   \
+  LITESIGHT_TB("r5", "r2", "r11")     \
+  LITESIGHT_TB("r6", "r3", "r10")     \
+  "ldr r3, [r1], #4\n"                \
+  LITESIGHT_PIXELS("r2", "r3", "r3")  \
+  LITESIGHT_BT("r5", "r2", "r11")     \
+  LITESIGHT_BT("r5", "r3", "r12")     \
+  LITESIGHT_DUAL("r6", "r2", "r11")   \
+  LITESIGHT_DUAL("r6", "r3", "r12")   \
+  LITESIGHT_DUAL("r7", "r3", "r10")   \
+  LITESIGHT_TB("r7", "r2", "r11")     \
+  LITESIGHT_TB("r8", "r3", "r10")     \
+  "ldr r3, [r1], #4\n"                \
+  LITESIGHT_PIXELS("r2", "r3", "r3")  \
+  LITESIGHT_BT("r7", "r2", "r11")     \
+  LITESIGHT_BT("r7", "r3", "r12")     \
+  LITESIGHT_DUAL("r8", "r2", "r11")   \
+  LITESIGHT_DUAL("r8", "r3", "r12")   \
+  LITESIGHT_DUAL("r9", "r3", "r10")   \
+  LITESIGHT_TB("r9", "r2", "r11")     \
+  "ldr r3, [r1], #-1\n"               \
+  "str r1, " row "\n"                 \
+  LITESIGHT_PIXELS("r2", "r3", "r3")  \
+  LITESIGHT_BT("r9", "r2", "r11")     \
+  LITESIGHT_BT("r9", "r3", "r12")
+
+#define LAST(row, w0, w1) \
+  "ldr r1, " row "\n"                 \
+  LITESIGHT_WEIGHTS_5(w0, w1)         \
+  "ldr r3, [r1], #4\n"                \
+  LITESIGHT_PIXELS("r2", "r3", "r3")  \
+  LITESIGHT_DUAL("r4", "r2", "r10")   \
+  LITESIGHT_DUAL("r4", "r3", "r11")   \
+  LITESIGHT_TB("r5", "r2", "r10")     \
+  LITESIGHT_TB("r5", "r3", "r11")     \
+  "ldr r3, [r1], #4\n"                \
+  LITESIGHT_PIXELS("r2", "r3", "r3")  \
+  LITESIGHT_BT("r4", "r2", "r12")     \
+  LITESIGHT_DUAL("r5", "r2", "r12")   \
+  LITESIGHT_BT("r5", "r3", "r11")     \
+  LITESIGHT_DUAL("r6", "r2", "r10")   \
+  LITESIGHT_DUAL("r6", "r3", "r11")   \
+  LITESIGHT_TB("r7", "r2", "r10")     \
+  LITESIGHT_TB("r7", "r3", "r11")     \
+  "ldr r3, [r1], #4\n"                \
+  LITESIGHT_PIXELS("r2", "r3", "r3")  \
+  LITESIGHT_BT("r6", "r2", "r12")     \
+  LITESIGHT_DUAL("r7", "r2", "r12")   \
+  LITESIGHT_BT("r7", "r3", "r11")     \
+  LITESIGHT_DUAL("r8", "r2", "r10")   \
+  LITESIGHT_DUAL("r8", "r3", "r11")   \
+  LITESIGHT_TB("r9", "r2", "r10")     \
+  LITESIGHT_TB("r9", "r3", "r11")     \
+  "ldr r3, [r1], #1\n"                \
+  "str r1, " row "\n"                 \
+  "sxtab16 r2, lr, r3\n"              \
+  LITESIGHT_BT("r8", "r2", "r12")     \
+  LITESIGHT_BB("r9", "r2", "r12")
+
+LITESIGHT_DEPTHWISE_TWO("litesight_depthwise_5x5s2_24", 5, FIRST, LAST);
+/* clang-format on */
+
+void litesight_depthwise_5x5s2_24_step(const litesight_layer *layer, int8_t *arena, uint32_t step) {
+  litesight_depthwise_row(layer, arena, step, 2, litesight_depthwise_5x5s2_24);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "litesight_depthwise_rows.h"
+
+static inline void row_of_taps(int32_t sums[LITESIGHT_DEPTHWISE_PIXELS], const int8_t *input, const int8_t *weights,
+                               int32_t zero) {
+  const uint32_t w = litesight_load4(weights);
+  const int32_t w02 = litesight_weights_0_2(w);
+  const int32_t w13 = litesight_weights_1_3(w);
+  const int32_t w4 = weights[4];
+  const uint32_t x0 = litesight_load4(input);
+  const uint32_t x2 = litesight_load4(input + 2);
+  const uint32_t x4 = litesight_load4(input + 4);
+  const uint32_t x6 = litesight_load4(input + 6);
+  const uint32_t x8 = litesight_load4(input + 8);
+  const int32_t pair0 = litesight_values_0_2(zero, x0);
+  const int32_t pair1 = litesight_values_1_3(zero, x0);
+  const int32_t pair2 = litesight_values_0_2(zero, x2);
+  const int32_t pair3 = litesight_values_1_3(zero, x2);
+  const int32_t pair4 = litesight_values_0_2(zero, x4);
+  const int32_t pair5 = litesight_values_1_3(zero, x4);
+  const int32_t pair6 = litesight_values_0_2(zero, x6);
+  const int32_t pair7 = litesight_values_1_3(zero, x6);
+  const int32_t pair8 = litesight_values_0_2(zero, x8);
+  sums[0] = __smlatb(pair2, w4, __smlad(pair1, w13, __smlad(pair0, w02, sums[0])));
+  sums[1] = __smlatb(pair4, w4, __smlad(pair3, w13, __smlad(pair2, w02, sums[1])));
+  sums[2] = __smlatb(pair6, w4, __smlad(pair5, w13, __smlad(pair4, w02, sums[2])));
+  sums[3] = __smlatb(pair8, w4, __smlad(pair7, w13, __smlad(pair6, w02, sums[3])));
+}
+
+void litesight_depthwise_5x5s2_any_step(const litesight_layer *layer, int8_t *arena, uint32_t step) {
+  litesight_depthwise_copied_row(layer, arena, step, 5, 2, row_of_taps);
+}

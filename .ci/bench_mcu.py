@@ -62,10 +62,11 @@ def main(networks: Path) -> int:
         print(f"missing: {', '.join(missing)} (make bench-mcu NETWORKS=DIR names the folder)", file=sys.stderr)
         return 1
     WORK.mkdir(parents=True, exist_ok=True)
-    m1 = {(board, form): bench(models[0], board, form) for board in BOARDS for form in ("frame", "rows")}
+    m1 = {(board, "frame"): bench(models[0], board, "frame") for board in BOARDS}
+    m1 |= {(board, "rows"): bench(models[0], board, "rows") for board in ("mps2-an386", "mps3-an547")}
     m2 = {board: bench(models[1], board, "frame") for board in ("mps2-an386", "mps3-an547")}
     lite0 = bench_lite0()
-    records = {**{f"M1 {board} {form}": r for (board, form), r in m1.items()}}
+    records = {f"M1 {board} {form}": record for (board, form), record in m1.items()}
     records |= {f"M2 {board} frame": r for board, r in m2.items()}
     records["Lite0 224x224 mps2-an386 rows"] = lite0
     print(f"{'':<32}{'instructions':>14}{'RAM':>9}{'stack':>7}{'flash':>11}{'bytes that differ from TFLM':>30}")
@@ -99,9 +100,9 @@ def main(networks: Path) -> int:
     return 1 if mismatched or any(line.reached > line.asked for line in lines) else 0
 
 
-def bench(model: Path, board: str, form: str) -> dict[str, Any]:
+def bench(model: Path, board: str, form: str, *more: str) -> dict[str, Any]:
     """The figures of one bench."""
-    command = ["bench", str(model), "--board", board, "--input", form, "--json"]
+    command = ["bench", str(model), "--board", board, "--input", form, "--json", *more]
     print("$ litesight", *command, file=sys.stderr)
     done = subprocess.run([*LITESIGHT, *command], check=True, stdout=subprocess.PIPE, text=True)
     figures: dict[str, Any] = json.loads(done.stdout)["runs"][0]["figures"]
@@ -115,7 +116,8 @@ def bench_lite0() -> dict[str, Any]:
         command = ["pretrained", "lite0", "-o", str(bundle)]
         print("$ litesight", *command, file=sys.stderr)
         subprocess.run([*LITESIGHT, *command], check=True, stdout=subprocess.DEVNULL)
-    return bench(bundle, "mps2-an386", "rows")
+    # One of its vectors is 1000 output bytes and half a billion instructions.
+    return bench(bundle, "mps2-an386", "rows", "--vectors", "1")
 
 
 if __name__ == "__main__":

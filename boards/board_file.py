@@ -6,7 +6,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -15,14 +15,16 @@ from device.errors import LitesightError
 
 SCHEMA = 1
 PORTS = Path(__file__).parent / "ports"
-CORES = (
-    "cortex-m0plus",
-    "cortex-m3",
-    "cortex-m4",
-    "cortex-m7",
-    "cortex-m33",
-    "cortex-m55",
-)
+CORES: Mapping[str, tuple[str, ...]] = {
+    "cortex-m0plus": (),
+    "cortex-m3": (),
+    "cortex-m4": ("dsp", "fpu-sp"),
+    "cortex-m7": ("dsp", "fpu-sp", "fpu-dp"),
+    "cortex-m33": ("dsp", "fpu-sp"),
+    "cortex-m55": ("dsp", "mve", "fpu-sp", "fpu-dp"),
+}
+"""The cores, and which extensions a chip with such a core can have."""
+
 FEATURES = ("dsp", "mve", "fpu-sp", "fpu-dp")
 TOOLCHAINS = ("arm-none-eabi",)
 EMULATORS = ("qemu-system-arm",)
@@ -68,7 +70,7 @@ def parse_board(content: bytes, where: str) -> Board:
     """
     try:
         document = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, or a number of thousands of digits
         raise LitesightError(f"{where}: expected TOML: {error}") from None
     return _board(_Table(document, where, ""))
 
@@ -150,13 +152,14 @@ def _board(top: _Table) -> Board:
     ports = sorted(
         path.name for path in PORTS.iterdir() if path.is_dir() and path.name not in ("cortex_m", "__pycache__")
     )
+    mcu = _mcu(top.table("mcu"))
     return Board(
         id=top.text("id", _ID, "lower-case letters, digits and hyphens"),
         name=top.text("name", expected="the board's name for people"),
         port=top.choice("port", ports, "a directory of boards/ports"),
-        mcu=_mcu(top.table("mcu")),
+        mcu=mcu,
         memory=_memory(top.tables("memory"), top.where),
-        build=_build(top.table("build")),
+        build=_build(top.table("build"), mcu.core),
         serial=_serial(top.table("serial")),
         emulator=_emulator(top.table("emulator")) if "emulator" in top.values else None,
     )
@@ -164,10 +167,15 @@ def _board(top: _Table) -> Board:
 
 def _mcu(table: _Table) -> Mcu:
     table.keys(("part", "core", "features", "clock_hz"))
+    part = table.text("part", expected="the maker's part number")
+    core = table.choice("core", CORES, "a core")
+    features = frozenset(table.texts("features", "features", choices=FEATURES))
+    if not features <= set(CORES[core]):
+        raise table.fail("features", f"extensions that a {core} can have ({', '.join(CORES[core]) or 'none'})")
     return Mcu(
-        part=table.text("part", expected="the maker's part number"),
-        core=table.choice("core", CORES, "a core"),
-        features=frozenset(table.texts("features", "features", choices=FEATURES)),
+        part=part,
+        core=core,
+        features=features,
         clock_hz=table.integer("clock_hz", 1_000_000, 2_000_000_000),
     )
 
@@ -203,11 +211,14 @@ def _memory(tables: Iterable[_Table], where: str) -> tuple[Memory, ...]:
     return tuple(regions)
 
 
-def _build(table: _Table) -> Build:
+def _build(table: _Table, core: str) -> Build:
     table.keys(("toolchain", "cflags", "defines", "stack_bytes"))
     cflags = table.texts("cflags", "flags that describe the core, as -mcpu=cortex-m4", pattern=_CFLAG)
     if not cflags:
         raise table.fail("cflags", "a list of flags that describe the core, as -mcpu=cortex-m4")
+    others = [flag for flag in cflags if flag.startswith("-mcpu=") and flag[6:].split("+")[0] != core]
+    if others:
+        raise table.fail("cflags", f"-mcpu={core}, the core of [mcu]")
     return Build(
         toolchain=table.choice("toolchain", TOOLCHAINS, "a toolchain"),
         cflags=cflags,

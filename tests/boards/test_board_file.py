@@ -96,6 +96,11 @@ def test_deeply_nested_file_is_refused() -> None:
         parse_board(b"a = " + b"[" * 20000, "deep.toml")
 
 
+def test_number_of_thousands_of_digits_is_refused() -> None:
+    with pytest.raises(LitesightError, match="expected TOML"):
+        parse_board(b"schema = " + b"9" * 5000, "long.toml")
+
+
 def test_huge_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
     path = tmp_path / "huge.toml"
     path.write_bytes(VALID + b"#" * MAXIMUM_FILE_BYTES)

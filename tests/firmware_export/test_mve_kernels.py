@@ -135,8 +135,10 @@ def test_the_networks_above_need_every_kernel(networks: list[Network]) -> None:
         graph = build_graph(read_model(network.data))
         used |= {kernel.function for kernel in kernel_sets.kernels_for(graph, "mve")}
     text = "".join(path.read_text() for path in SOURCES.glob("*.c"))
-    there = set(re.findall(r"^(?:void |\w+\()(litesight_\w+_step)\b", text, re.MULTILINE))
-    assert len(there) > 20
+    there = set(re.findall(r"^void (litesight_\w+_step)\(", text, re.MULTILINE))
+    for depth, pixels in re.findall(r"^POINTWISE\((\d+), \S+ (\w+)", text, re.MULTILINE):
+        there |= {f"litesight_pointwise_{depth}_{pixels}{planar}_step" for planar in ("", "_planar")}
+    assert len(there) > 30
     assert there <= used, f"no network needs {sorted(there - used)}"
 
 

@@ -28,11 +28,13 @@ WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wsign-conversion", 
 SANITIZERS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 RUNNER_BYTES = 31  # DUT._max_bytes without a power manager
 READY = "m-ready"
+OPS = 300  # more than a byte counts
 
 # Stands for an engine: every output is a sum over the inputs, so that each byte of the frame matters.
 FAKE_ENGINE = r"""
 #include <string.h>
 #include "litesight_engine.h"
+#include "litesight_firmware.h"
 #include "litesight_model.h"
 #ifdef LITESIGHT_STEP_HOOK
 void litesight_step_done(uint32_t op);
@@ -54,6 +56,9 @@ litesight_status litesight_engine_run(litesight_input_rows next_row, void *conte
 #endif
   }
   memcpy(output, sums, sizeof sums);
+#ifdef LITESIGHT_STEP_HOOK
+  litesight_step_done(LITESIGHT_FIRMWARE_OPS - 1);
+#endif
   return LITESIGHT_OK;
 }
 """
@@ -95,7 +100,7 @@ def compile_firmware(
                     ("litesight_model.", "litesight_score.", "litesight_engine.", "litesight_status.")
                 )
             }
-            files |= firmware.serial_files("host", form)
+            files |= firmware.serial_files("host", form, OPS)
             files["fake_engine.c"] = FAKE_ENGINE.encode()
             for name, content in files.items():
                 (directory / name).write_bytes(content)
@@ -387,9 +392,20 @@ def test_the_steps_of_an_inference_are_counted_without_the_wait_for_rows(
             select.select([], [], [], 0.005)
             runner.send("00" * 48)
         (ticks,) = re.findall(r"^m-ticks-\[(\d+)]$", runner.send("ticks")[0])
-        ((op, count, step_ticks),) = re.findall(r"^m-step-\[(\d+),(\d+),(\d+)]$", runner.send("steps")[0])
+        lines = "\n".join(runner.send("steps"))
+    (op, count, step_ticks), (last, last_count, _) = re.findall(r"^m-step-\[(\d+),(\d+),(\d+)]$", lines, re.MULTILINE)
     assert (int(op), int(count)) == (0, 16)
+    assert (int(last), int(last_count)) == (OPS - 1, 1)
     assert int(step_ticks) <= int(ticks) < 16 * 5000, "in microseconds; the wait alone took 80 ms"
+
+
+@pytest.mark.parametrize("load", ["db load 767", "db load x", "db load"])
+def test_after_a_load_that_was_refused_there_is_no_old_input_to_infer_from(frame: Runner, load: str) -> None:
+    frame.load(bytes(768))
+    assert frame.send("infer 1 0")[-1] == READY
+    frame.send(load)
+    frame.send("db 00")
+    assert frame.send("infer 1 0") == ["e-[Input: expected 768 bytes, found 0]", READY]
 
 
 @pytest.mark.parametrize("form", ["frame", "rows"])

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "litesight_firmware.h"
 #include "litesight_port.h"
 #include "litesight_serial_text.h"
 
@@ -29,26 +30,22 @@ uint64_t litesight_meter_microseconds(void) {
 }
 
 #ifdef LITESIGHT_STEP_HOOK
-enum { MAX_OPS = 256 };
-
 static uint32_t step_begin;
-static uint32_t op_ticks[MAX_OPS];
-static uint32_t op_steps[MAX_OPS];
+static uint32_t op_ticks[LITESIGHT_FIRMWARE_OPS];
+static uint32_t op_steps[LITESIGHT_FIRMWARE_OPS];
 
 void litesight_step_done(uint32_t op);
 
 /* One reading ends a step and begins the next, so that nothing is lost between them. */
 void litesight_step_done(uint32_t op) {
   const uint32_t now = litesight_port_counter();
-  if (op < MAX_OPS) {
-    op_ticks[op] += now - step_begin;
-    op_steps[op] += 1u;
-  }
+  op_ticks[op] += now - step_begin;
+  op_steps[op] += 1u;
   step_begin = now;
 }
 
 void litesight_meter_print_steps(void) {
-  for (uint32_t op = 0; op < MAX_OPS; ++op) {
+  for (uint32_t op = 0; op < LITESIGHT_FIRMWARE_OPS; ++op) {
     if (op_steps[op] != 0u) {
       litesight_port_print("m-step-[");
       litesight_port_print_number(op);

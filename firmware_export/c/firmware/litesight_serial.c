@@ -185,12 +185,14 @@ static litesight_status row_from_frame(void *context, int8_t *row) {
 static void db_load(char *arguments) {
   const char *word = litesight_text_word(&arguments);
   uint32_t count = 0;
+  /* Even if it is refused: who passes over the error must not get the answer to the input before. */
+  frame_bytes = 0;
+  is_loading = false;
   if (word == NULL || !litesight_text_number(word, &count)) {
     print_error("Command 'db load' requires the # of bytes");
   } else if (count != LITESIGHT_INPUT_BYTES) {
     print_mismatch("Input: ", LITESIGHT_INPUT_BYTES, " bytes", count);
   } else {
-    frame_bytes = 0;
     is_loading = true;
     print("m-[Expecting ");
     litesight_text_write_number(count);

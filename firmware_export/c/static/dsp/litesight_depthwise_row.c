@@ -18,7 +18,7 @@ static litesight_depthwise row_at(const litesight_layer *layer, int8_t *arena, u
   const uint32_t below = over > 0 ? (uint32_t)over : 0u;
   const uint32_t blocks = (output->width + BLOCK - 1u) / BLOCK;
   const uint32_t back = blocks * BLOCK - output->width;
-  litesight_depthwise row = {0};
+  litesight_depthwise row;
   row.channels = litesight_depthwise_channels(conv);
   row.zero_terms = 2 * output->zero_point + 1;
   row.output = litesight_row(output, arena, step);
@@ -26,8 +26,12 @@ static litesight_depthwise row_at(const litesight_layer *layer, int8_t *arena, u
   row.channels_end = row.channels + 2u * output->channels;
   row.next_channel = 1 - ((int32_t)output->width - (int32_t)BLOCK) * output->channels;
   row.middle = blocks - ends;
+  row.middle_left = 0;
   row.back = back * conv->window.stride_x;
   row.back_output = back * output->channels;
+  for (uint32_t i = 0; i < LITESIGHT_DEPTHWISE_MAX_ROWS; ++i) {
+    row.rows[i] = 0;
+  }
   row.rows_outside = below + (top < 0 ? (uint32_t)-top : 0u);
   row.zero = litesight_depthwise_zero(layer->input);
   row.weights = (const int8_t *)row.channels_end + (size - 1u - below) * size;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Convolution with a small window, such as 3x3 of three channels, rectified, to an even number of channels; rows are a
- * multiple of four pixels wide. Windows are copied to the scratch memory, PITCH bytes apart, their weights are filled up
- * with zeros to 32 bytes.
+ * multiple of four pixels wide. Windows are copied to the scratch memory, PITCH bytes apart, their weights are filled
+ * up with zeros to 32 bytes.
  */
 #include "litesight_mve_copy.h"
 #include "litesight_mve_pairs.h"

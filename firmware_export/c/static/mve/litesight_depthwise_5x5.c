@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Depthwise convolution with a window of 5x5. The exporter knows the stride, whether the output is rectified and how the
- * input lies, and chooses accordingly.
+ * Depthwise convolution with a window of 5x5. The exporter knows the stride, whether the output is rectified and how
+ * the input lies, and chooses accordingly.
  */
 #include "litesight_mve_long_rows.h"
 #include "litesight_mve_scatter.h"
 
 /* The kernels of a window; kernels and steps that no layer needs are left out by the linker. */
-#define WINDOW(name, weights, block, linear, ...)                                              \
-  static const litesight_mve_window name = {__VA_ARGS__};                                      \
+#define WINDOW(name, weights, block, linear, ...)                                                     \
+  static const litesight_mve_window name = {__VA_ARGS__};                                             \
   LITESIGHT_LONG_FUNCTION(name##_long, LITESIGHT_LONG_MASK_5X5, weights, block, block##_FOUR, linear) \
-  __attribute__((noinline)) static void name##_four(const litesight_mve_group *group) {        \
-    litesight_mve_window_run_four(group, name);                                                \
-  }                                                                                            \
-  __attribute__((noinline)) static void name##_eight(const litesight_mve_group *group) {       \
-    litesight_mve_window_run_eight(group, name);                                               \
-  }                                                                                            \
+  __attribute__((noinline)) static void name##_four(const litesight_mve_group *group) {               \
+    litesight_mve_window_run_four(group, name);                                                       \
+  }                                                                                                   \
+  __attribute__((noinline)) static void name##_eight(const litesight_mve_group *group) {              \
+    litesight_mve_window_run_eight(group, name);                                                      \
+  }                                                                                                   \
   static const litesight_mve_group_kernels name##_kernels = {name##_four, name##_eight, name##_long};
 
 WINDOW(stride_1, LITESIGHT_LONG_WEIGHTS_5X5, LITESIGHT_LONG_5X5, LITESIGHT_LONG_LINEAR, 5, 5, 1, false)

@@ -20,6 +20,13 @@ extern "C" {
 /* The kernels are written once for several cases that the compiler has to tell apart before their innermost loop. */
 #define LITESIGHT_INLINE static inline __attribute__((always_inline))
 
+/* What surrounds the innermost loops is better small than fast; a function that a file does not need is left out. */
+#define LITESIGHT_SHARED static __attribute__((noinline, unused))
+
+/* Functions that are assembly from push to pop, with their one argument. */
+#define LITESIGHT_ASSEMBLY __attribute__((naked, noinline, unused))
+#define LITESIGHT_IN_R0(argument) argument __attribute__((unused))
+
 /* How accumulators of one channel become outputs. */
 typedef struct litesight_mve_scale {
   int32_t bias;
@@ -28,8 +35,8 @@ typedef struct litesight_mve_scale {
 } litesight_mve_scale;
 
 /*
- * From the stream of weights: a word with the bias above the negative shift, which is read as a byte, and the multiplier.
- * Words are not aligned.
+ * From the stream of weights: a word with the bias above the negative shift, which is read as a byte, and the
+ * multiplier. Words are not aligned.
  */
 LITESIGHT_INLINE litesight_mve_scale litesight_mve_streamed(const int8_t *stream) {
   int32_t word;

@@ -31,7 +31,8 @@ static inline void litesight_mve_fill_bytes(int8_t *target, int32_t value, int32
 }
 
 /* One row of one window; `row` is NULL outside the map, `left` the window's first column. */
-static inline void litesight_mve_copy_row(const litesight_layer *layer, const int8_t *row, int32_t left, int8_t *target) {
+LITESIGHT_SHARED void litesight_mve_copy_row(const litesight_layer *layer, const int8_t *row, int32_t left,
+                                             int8_t *target) {
   const litesight_window *window = &((const litesight_conv *)layer->parameters)->window;
   const litesight_feature *input = layer->input;
   const int32_t depth = input->channels;
@@ -53,7 +54,8 @@ static inline void litesight_mve_copy_row(const litesight_layer *layer, const in
 }
 
 /* One row of the windows of `count` pixels, all of it inside the map, at most 16 bytes, of which it writes all. */
-static inline void litesight_mve_copy_short_rows(const int8_t *source, int32_t stride, int32_t count, int8_t *target, int32_t pitch) {
+static inline void litesight_mve_copy_short_rows(const int8_t *source, int32_t stride, int32_t count, int8_t *target,
+                                                 int32_t pitch) {
   for (; count > 0; --count) {
     vstrbq_s8(target, vldrbq_s8(source));
     source += stride;
@@ -62,8 +64,8 @@ static inline void litesight_mve_copy_short_rows(const int8_t *source, int32_t s
 }
 
 /* `count` pixels from `x` on. */
-static inline void litesight_mve_copy_windows(const litesight_layer *layer, int8_t *arena, uint32_t step, int32_t x, int32_t count,
-                         int8_t *target, int32_t pitch) {
+LITESIGHT_SHARED void litesight_mve_copy_windows(const litesight_layer *layer, int8_t *arena, uint32_t step, int32_t x,
+                                                 int32_t count, int8_t *target, int32_t pitch) {
   const litesight_window *window = &((const litesight_conv *)layer->parameters)->window;
   const litesight_feature *input = layer->input;
   const int32_t depth = input->channels;
@@ -82,7 +84,8 @@ static inline void litesight_mve_copy_windows(const litesight_layer *layer, int8
     int32_t edge = count;
     int32_t after = count;
     if (is_short && row != NULL && from < to) {
-      litesight_mve_copy_short_rows(row + (first + from * stride) * depth, stride * depth, to - from, target + from * pitch, pitch);
+      litesight_mve_copy_short_rows(row + (first + from * stride) * depth, stride * depth, to - from,
+                                    target + from * pitch, pitch);
       edge = from;
       after = to;
     }

@@ -11,6 +11,10 @@
 
 #include "litesight_mve.h"
 
+#ifndef __OPTIMIZE__
+#error "the MVE kernels have distances in their instructions that are constants only with optimisation, such as -O1"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -36,18 +40,18 @@ LITESIGHT_INLINE litesight_mve_eight litesight_eight_double(const int8_t **input
   const int8_t *next = *input;
   int8x16_t x, y;
   int32_t a, b, c, d;
-  __asm__(LITESIGHT_LOAD("x", "up") LITESIGHT_DOT("a", "x", "first")      /* output 0 */
-          LITESIGHT_LOAD("y", "down") LITESIGHT_DOT("c", "x", "second")   /* output 1 */
-          LITESIGHT_LOAD("x", "up") LITESIGHT_DOT("b", "y", "first")      /* output 4 */
-          LITESIGHT_DOT("d", "y", "second") LITESIGHT_LANES_02("even", "a", "b")
-          LITESIGHT_LOAD("y", "next") LITESIGHT_DOT("a", "x", "first") LITESIGHT_LANES_02("odd", "c", "d")
-          LITESIGHT_DOT("c", "x", "second") LITESIGHT_DOT("b", "y", "first") LITESIGHT_DOT("d", "y", "second")
-          LITESIGHT_LANES_13("even", "a", "b") LITESIGHT_LANES_13("odd", "c", "d")
-          : [input] "+r"(next), [x] "=&w"(x), [y] "=&w"(y), [even] "=&w"(sums.even), [odd] "=&w"(sums.odd),
-            [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d)
-          : [first] "w"(first), [second] "w"(second), [up] "i"(2 * distance), [down] "i"(-distance),
-            [next] "i"(distance)
-          : "memory");
+  __asm__(
+      LITESIGHT_LOAD("x", "up") LITESIGHT_DOT("a", "x", "first")    /* output 0 */
+      LITESIGHT_LOAD("y", "down") LITESIGHT_DOT("c", "x", "second") /* output 1 */
+      LITESIGHT_LOAD("x", "up") LITESIGHT_DOT("b", "y", "first")    /* output 4 */
+      LITESIGHT_DOT("d", "y", "second") LITESIGHT_LANES_02("even", "a", "b") LITESIGHT_LOAD("y", "next")
+          LITESIGHT_DOT("a", "x", "first") LITESIGHT_LANES_02("odd", "c", "d") LITESIGHT_DOT("c", "x", "second")
+              LITESIGHT_DOT("b", "y", "first") LITESIGHT_DOT("d", "y", "second") LITESIGHT_LANES_13("even", "a", "b")
+                  LITESIGHT_LANES_13("odd", "c", "d")
+      : [input] "+r"(next), [x] "=&w"(x), [y] "=&w"(y), [even] "=&w"(sums.even), [odd] "=&w"(sums.odd), [a] "=&Te"(a),
+        [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d)
+      : [first] "w"(first), [second] "w"(second), [up] "i"(2 * distance), [down] "i"(-distance), [next] "i"(distance)
+      : "memory");
   *input = next;
   return sums;
 }
@@ -58,10 +62,9 @@ LITESIGHT_INLINE int32x4_t litesight_four_double(const int8_t **input, int32_t d
   const int8_t *next = *input;
   int8x16_t x, y;
   int32_t a, b, c, d;
-  __asm__(LITESIGHT_LOAD("x", "next") LITESIGHT_DOT("a", "x", "first")
-          LITESIGHT_LOAD("y", "next") LITESIGHT_DOT("b", "x", "second")
-          LITESIGHT_DOT("c", "y", "first") LITESIGHT_DOT("d", "y", "second")
-          LITESIGHT_LANES_02("sums", "a", "c") LITESIGHT_LANES_13("sums", "b", "d")
+  __asm__(LITESIGHT_LOAD("x", "next") LITESIGHT_DOT("a", "x", "first") LITESIGHT_LOAD("y", "next")
+              LITESIGHT_DOT("b", "x", "second") LITESIGHT_DOT("c", "y", "first") LITESIGHT_DOT("d", "y", "second")
+                  LITESIGHT_LANES_02("sums", "a", "c") LITESIGHT_LANES_13("sums", "b", "d")
           : [input] "+r"(next), [x] "=&w"(x), [y] "=&w"(y), [sums] "=&w"(sums), [a] "=&Te"(a), [b] "=&Te"(b),
             [c] "=&Te"(c), [d] "=&Te"(d)
           : [first] "w"(first), [second] "w"(second), [next] "i"(distance)
@@ -77,20 +80,18 @@ typedef struct litesight_mve_long_weights {
 } litesight_mve_long_weights;
 
 /* One output from 16 bytes. Inputs 0, 4, 1, 5, 2, 6, 3, 7. */
-#define LITESIGHT_SINGLE_PAIR(step)                                                               \
-  LITESIGHT_LOAD("x", "up") LITESIGHT_DOT("a", "x", "weights") LITESIGHT_LOAD("y", step)          \
-  LITESIGHT_DOT("b", "y", "weights")
+#define LITESIGHT_SINGLE_PAIR(step) \
+  LITESIGHT_LOAD("x", "up")         \
+  LITESIGHT_DOT("a", "x", "weights") LITESIGHT_LOAD("y", step) LITESIGHT_DOT("b", "y", "weights")
 
-LITESIGHT_INLINE litesight_mve_eight litesight_eight_single(const int8_t **input, int32_t distance,
-                                                            int8x16_t weights) {
+LITESIGHT_INLINE litesight_mve_eight litesight_eight_single(const int8_t **input, int32_t distance, int8x16_t weights) {
   litesight_mve_eight sums;
   const int8_t *next = *input;
   int8x16_t x, y;
   int32_t a, b;
-  __asm__(LITESIGHT_SINGLE_PAIR("down") LITESIGHT_LANES_02("even", "a", "b")
-          LITESIGHT_SINGLE_PAIR("down") LITESIGHT_LANES_02("odd", "a", "b")
-          LITESIGHT_SINGLE_PAIR("down") LITESIGHT_LANES_13("even", "a", "b")
-          LITESIGHT_SINGLE_PAIR("next") LITESIGHT_LANES_13("odd", "a", "b")
+  __asm__(LITESIGHT_SINGLE_PAIR("down") LITESIGHT_LANES_02("even", "a", "b") LITESIGHT_SINGLE_PAIR("down")
+              LITESIGHT_LANES_02("odd", "a", "b") LITESIGHT_SINGLE_PAIR("down") LITESIGHT_LANES_13("even", "a", "b")
+                  LITESIGHT_SINGLE_PAIR("next") LITESIGHT_LANES_13("odd", "a", "b")
           : [input] "+r"(next), [x] "=&w"(x), [y] "=&w"(y), [even] "=&w"(sums.even), [odd] "=&w"(sums.odd),
             [a] "=&Te"(a), [b] "=&Te"(b)
           : [weights] "w"(weights), [up] "i"(4 * distance), [down] "i"(-3 * distance), [next] "i"(distance)
@@ -104,8 +105,8 @@ LITESIGHT_INLINE int32x4_t litesight_four_single(const int8_t **input, int32_t d
   const int8_t *next = *input;
   int8x16_t x, y;
   int32_t a, b;
-  __asm__(LITESIGHT_SINGLE_PAIR("down") LITESIGHT_LANES_02("sums", "a", "b")
-          LITESIGHT_SINGLE_PAIR("next") LITESIGHT_LANES_13("sums", "a", "b")
+  __asm__(LITESIGHT_SINGLE_PAIR("down") LITESIGHT_LANES_02("sums", "a", "b") LITESIGHT_SINGLE_PAIR("next")
+              LITESIGHT_LANES_13("sums", "a", "b")
           : [input] "+r"(next), [x] "=&w"(x), [y] "=&w"(y), [sums] "=&w"(sums), [a] "=&Te"(a), [b] "=&Te"(b)
           : [weights] "w"(weights), [up] "i"(2 * distance), [down] "i"(-distance), [next] "i"(distance)
           : "memory");
@@ -114,9 +115,9 @@ LITESIGHT_INLINE int32x4_t litesight_four_single(const int8_t **input, int32_t d
 }
 
 /* One output from 32 bytes. */
-#define LITESIGHT_LONG_SINGLE(sum, step)                                             \
-  LITESIGHT_LOAD("x", "sixteen") LITESIGHT_DOT(sum, "x", "head") LITESIGHT_LOAD("y", step) \
-  LITESIGHT_DOT_ADD(sum, "y", "tail")
+#define LITESIGHT_LONG_SINGLE(sum, step) \
+  LITESIGHT_LOAD("x", "sixteen")         \
+  LITESIGHT_DOT(sum, "x", "head") LITESIGHT_LOAD("y", step) LITESIGHT_DOT_ADD(sum, "y", "tail")
 
 LITESIGHT_INLINE litesight_mve_eight litesight_eight_long_single(const int8_t **input, int32_t distance,
                                                                  litesight_mve_long_weights weights) {
@@ -125,9 +126,10 @@ LITESIGHT_INLINE litesight_mve_eight litesight_eight_long_single(const int8_t **
   int8x16_t x, y;
   int32_t a, b;
   __asm__(LITESIGHT_LONG_SINGLE("a", "up") LITESIGHT_LONG_SINGLE("b", "down") LITESIGHT_LANES_02("even", "a", "b")
-          LITESIGHT_LONG_SINGLE("a", "up") LITESIGHT_LONG_SINGLE("b", "down") LITESIGHT_LANES_02("odd", "a", "b")
-          LITESIGHT_LONG_SINGLE("a", "up") LITESIGHT_LONG_SINGLE("b", "down") LITESIGHT_LANES_13("even", "a", "b")
-          LITESIGHT_LONG_SINGLE("a", "up") LITESIGHT_LONG_SINGLE("b", "next") LITESIGHT_LANES_13("odd", "a", "b")
+              LITESIGHT_LONG_SINGLE("a", "up") LITESIGHT_LONG_SINGLE("b", "down") LITESIGHT_LANES_02("odd", "a", "b")
+                  LITESIGHT_LONG_SINGLE("a", "up") LITESIGHT_LONG_SINGLE("b", "down")
+                      LITESIGHT_LANES_13("even", "a", "b") LITESIGHT_LONG_SINGLE("a", "up")
+                          LITESIGHT_LONG_SINGLE("b", "next") LITESIGHT_LANES_13("odd", "a", "b")
           : [input] "+r"(next), [x] "=&w"(x), [y] "=&w"(y), [even] "=&w"(sums.even), [odd] "=&w"(sums.odd),
             [a] "=&Te"(a), [b] "=&Te"(b)
           : [head] "w"(weights.head), [tail] "w"(weights.tail), [sixteen] "i"(16), [up] "i"(4 * distance - 16),
@@ -144,7 +146,7 @@ LITESIGHT_INLINE int32x4_t litesight_four_long_single(const int8_t **input, int3
   int8x16_t x, y;
   int32_t a, b;
   __asm__(LITESIGHT_LONG_SINGLE("a", "up") LITESIGHT_LONG_SINGLE("b", "down") LITESIGHT_LANES_02("sums", "a", "b")
-          LITESIGHT_LONG_SINGLE("a", "up") LITESIGHT_LONG_SINGLE("b", "next") LITESIGHT_LANES_13("sums", "a", "b")
+              LITESIGHT_LONG_SINGLE("a", "up") LITESIGHT_LONG_SINGLE("b", "next") LITESIGHT_LANES_13("sums", "a", "b")
           : [input] "+r"(next), [x] "=&w"(x), [y] "=&w"(y), [sums] "=&w"(sums), [a] "=&Te"(a), [b] "=&Te"(b)
           : [head] "w"(weights.head), [tail] "w"(weights.tail), [sixteen] "i"(16), [up] "i"(2 * distance - 16),
             [down] "i"(-distance - 16), [next] "i"(distance - 16)

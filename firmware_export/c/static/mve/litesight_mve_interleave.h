@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Columns for depthwise windows of 3x3 by stores that interleave four vectors, the last of which is of no importance: for
- * wide rows, of planar maps and of those with at most 17 channels.
+ * Columns for depthwise windows of 3x3 by stores that interleave four vectors, the last of which is of no importance:
+ * for wide rows, of planar maps and of those with at most 17 channels.
  */
 #ifndef LITESIGHT_MVE_INTERLEAVE_H
 #define LITESIGHT_MVE_INTERLEAVE_H
+
+#include <stddef.h>
 
 #include "litesight_mve_windows.h"
 
@@ -21,55 +23,69 @@ typedef struct litesight_mve_three_rows {
   int32_t next_target;   /* 32: from behind the last vector to the next channel */
   int32_t outside;       /* 36: zero point, four times */
   int32_t right;         /* 40: from behind the last vector to the column to the right of the map */
-  uint32_t vectors;      /* 44: of 16 pixels */
+  uint32_t vectors;      /* 44: of 16 pixels, but for the last */
   uint32_t channels;     /* 48 */
-  uint8_t pixels[16];    /* 52: offsets of pixels of an interleaved map */
+  uint32_t predicate;    /* 52: pixels of the last vector */
+  uint8_t pixels[16];    /* 56: offsets of pixels of an interleaved map */
 } litesight_mve_three_rows;
 
-#define LITESIGHT_INTERLEAVE_PLANAR  \
-  "vldrb.8 q0, [r1], #16\n\t"        \
-  "vldrb.8 q1, [r2], #16\n\t"        \
-  "vldrb.8 q2, [r3], #16\n\t"
-#define LITESIGHT_INTERLEAVE_PIXELS  \
-  "vldrb.u8 q0, [r1, q3]\n\t"        \
-  "vldrb.u8 q1, [r2, q3]\n\t"        \
-  "vldrb.u8 q2, [r3, q3]\n\t"        \
-  "add r1, r1, r0\n\t"               \
-  "add r2, r2, r0\n\t"               \
-  "add r3, r3, r0\n\t"
+_Static_assert(offsetof(litesight_mve_three_rows, pixels) == 56, "the assembly knows the offsets");
 
+#define LITESIGHT_INTERLEAVE_PLANAR \
+  "vldrb.8 q0, [r1], #16\n\t"       \
+  "vldrb.8 q1, [r2], #16\n\t"       \
+  "vldrb.8 q2, [r3], #16\n\t"
+#define LITESIGHT_INTERLEAVE_PIXELS \
+  "vldrb.u8 q0, [r1, q3]\n\t"       \
+  "vldrb.u8 q1, [r2, q3]\n\t"       \
+  "vldrb.u8 q2, [r3, q3]\n\t" LITESIGHT_INTERLEAVE_NEXT
+#define LITESIGHT_INTERLEAVE_NEXT \
+  "add r1, r1, r0\n\t"            \
+  "add r2, r2, r0\n\t"            \
+  "add r3, r3, r0\n\t"
+/* What lies beyond the last pixel may lie beyond the memory. */
+#define LITESIGHT_INTERLEAVE_LAST_PIXELS \
+  "vpsttt\n\t"                           \
+  "vldrbt.u8 q0, [r1, q3]\n\t"           \
+  "vldrbt.u8 q1, [r2, q3]\n\t"           \
+  "vldrbt.u8 q2, [r3, q3]\n\t" LITESIGHT_INTERLEAVE_NEXT
 /* What goes to the fourth place of a column is of no importance. */
-#define LITESIGHT_INTERLEAVE_FUNCTION(name, load)                                                   \
-  __attribute__((naked, noinline, unused)) static void name(const litesight_mve_three_rows *rows) { \
-    (void)rows;                                                                                     \
-    __asm__ volatile(                                                                               \
-        "push {r4-r11, lr}\n\t"                                                                     \
-        "add r1, r0, #52\n\t"                                                                       \
-        "vldrb.8 q3, [r1]\n\t"                                                                      \
-        "ldm r0, {r0-r12}\n"                                                                        \
-        "1:\n\t"                                                                                    \
-        "dls lr, r11\n"                                                                             \
-        "2:\n\t" load                                                                               \
-        "vst40.8 {q0, q1, q2, q3}, [r7]\n\t"                                                        \
-        "vst41.8 {q0, q1, q2, q3}, [r7]\n\t"                                                        \
-        "vst42.8 {q0, q1, q2, q3}, [r7]\n\t"                                                        \
-        "vst43.8 {q0, q1, q2, q3}, [r7]!\n\t"                                                       \
-        "le lr, 2b\n\t"                                                                             \
-        "str r9, [r7, r10]\n\t"                                                                     \
-        "add r1, r1, r4\n\t"                                                                        \
-        "add r2, r2, r5\n\t"                                                                        \
-        "add r3, r3, r6\n\t"                                                                        \
-        "add r7, r7, r8\n\t"                                                                        \
-        "subs r12, r12, #1\n\t"                                                                     \
-        "bne 1b\n\t"                                                                                \
-        "pop {r4-r11, pc}\n" ::                                                                     \
-            : "memory");                                                                            \
+#define LITESIGHT_INTERLEAVE_STORE     \
+  "vst40.8 {q0, q1, q2, q3}, [r7]\n\t" \
+  "vst41.8 {q0, q1, q2, q3}, [r7]\n\t" \
+  "vst42.8 {q0, q1, q2, q3}, [r7]\n\t" \
+  "vst43.8 {q0, q1, q2, q3}, [r7]!\n\t"
+
+#define LITESIGHT_INTERLEAVE_FUNCTION(name, load, load_last)                                   \
+  LITESIGHT_ASSEMBLY static void name(const litesight_mve_three_rows *LITESIGHT_IN_R0(rows)) { \
+    __asm__ volatile(                                                                          \
+        "push {r4-r11, lr}\n\t"                                                                \
+        "add r1, r0, #56\n\t"                                                                  \
+        "ldr r2, [r0, #52]\n\t"                                                                \
+        "vldrb.8 q3, [r1]\n\t"                                                                 \
+        "vmsr p0, r2\n\t"                                                                      \
+        "ldm r0, {r0-r12}\n"                                                                   \
+        "1:\n\t"                                                                               \
+        "wls lr, r11, 3f\n"                                                                    \
+        "2:\n\t" load LITESIGHT_INTERLEAVE_STORE                                               \
+        "le lr, 2b\n"                                                                          \
+        "3:\n\t" load_last LITESIGHT_INTERLEAVE_STORE                                          \
+        "str r9, [r7, r10]\n\t"                                                                \
+        "add r1, r1, r4\n\t"                                                                   \
+        "add r2, r2, r5\n\t"                                                                   \
+        "add r3, r3, r6\n\t"                                                                   \
+        "add r7, r7, r8\n\t"                                                                   \
+        "subs r12, r12, #1\n\t"                                                                \
+        "bne 1b\n\t"                                                                           \
+        "pop {r4-r11, pc}\n" ::                                                                \
+            : "memory");                                                                       \
   }
 
-LITESIGHT_INTERLEAVE_FUNCTION(litesight_mve_interleave_planar, LITESIGHT_INTERLEAVE_PLANAR)
-LITESIGHT_INTERLEAVE_FUNCTION(litesight_mve_interleave_pixels, LITESIGHT_INTERLEAVE_PIXELS)
+LITESIGHT_INTERLEAVE_FUNCTION(litesight_mve_interleave_planar, LITESIGHT_INTERLEAVE_PLANAR, LITESIGHT_INTERLEAVE_PLANAR)
+LITESIGHT_INTERLEAVE_FUNCTION(litesight_mve_interleave_pixels, LITESIGHT_INTERLEAVE_PIXELS,
+                              LITESIGHT_INTERLEAVE_LAST_PIXELS)
 
-LITESIGHT_INLINE void litesight_mve_interleave_step(const litesight_layer *layer, int8_t *arena, uint32_t step,
+LITESIGHT_SHARED void litesight_mve_interleave_step(const litesight_layer *layer, int8_t *arena, uint32_t step,
                                                     litesight_mve_window window, bool is_planar,
                                                     litesight_mve_group_kernels kernels) {
   const litesight_window *moves = &((const litesight_conv *)layer->parameters)->window;
@@ -92,7 +108,8 @@ LITESIGHT_INLINE void litesight_mve_interleave_step(const litesight_layer *layer
       .next_target = (int32_t)area - 64 * (int32_t)vectors,
       .outside = 0x01010101 * (int32_t)(uint8_t)input->zero_point,
       .right = 4 * (int32_t)width - 64 * (int32_t)vectors,
-      .vectors = vectors,
+      .vectors = vectors - 1u,
+      .predicate = vctp8q(width - 16u * (vectors - 1u)),
   };
   vstrbq_u8(rows.pixels, vmulq_n_u8(vidupq_n_u8(0, 1), (uint8_t)input->channels));
   uint32_t next[3];

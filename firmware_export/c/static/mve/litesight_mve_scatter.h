@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Columns for depthwise windows by scattering rows of a planar map: best for short rows, of which a vector holds several
- * channels, and where a column is no multiple of four bytes.
+ * Columns for depthwise windows by scattering rows of a planar map: best for short rows, of which a vector holds
+ * several channels, and where a column is no multiple of four bytes.
  */
 #ifndef LITESIGHT_MVE_SCATTER_H
 #define LITESIGHT_MVE_SCATTER_H
+
+#include <stddef.h>
 
 #include "litesight_mve_windows.h"
 
@@ -25,62 +27,64 @@ typedef struct litesight_mve_sources {
   uint8_t offsets[80];  /* 48: of pixels, by row */
 } litesight_mve_sources;
 
-/* Rows 3 and 4 of 5. The loop is repeated for every vector; registers of the rows are r1 to r5, the target's is r8. */
-#define LITESIGHT_SCATTER_ROWS_3     \
-  "vldrb.8 q0, [r1], #16\n\t"        \
-  "vstrb.8 q0, [r8, q1]\n\t"         \
-  "vldrb.8 q7, [r2], #16\n\t"        \
-  "vstrb.8 q7, [r8, q2]\n\t"         \
-  "vldrb.8 q0, [r3], #16\n\t"        \
-  "vstrb.8 q0, [r8, q3]\n\t"         \
+_Static_assert(offsetof(litesight_mve_sources, offsets) == 48, "the assembly knows the offsets");
+
+/* Three rows, and five. The loop is repeated for every vector; registers of the rows are r1 to r5, the target's is r8.
+ */
+#define LITESIGHT_SCATTER_ROWS_3 \
+  "vldrb.8 q0, [r1], #16\n\t"    \
+  "vstrb.8 q0, [r8, q1]\n\t"     \
+  "vldrb.8 q7, [r2], #16\n\t"    \
+  "vstrb.8 q7, [r8, q2]\n\t"     \
+  "vldrb.8 q0, [r3], #16\n\t"    \
+  "vstrb.8 q0, [r8, q3]\n\t"     \
   "add r8, r8, #64\n\t"
-#define LITESIGHT_SCATTER_ROWS_5     \
-  "vldrb.8 q0, [r1], #16\n\t"        \
-  "vstrb.8 q0, [r8, q1]\n\t"         \
-  "vldrb.8 q7, [r2], #16\n\t"        \
-  "vstrb.8 q7, [r8, q2]\n\t"         \
-  "vldrb.8 q0, [r3], #16\n\t"        \
-  "vstrb.8 q0, [r8, q3]\n\t"         \
-  "vldrb.8 q7, [r4], #16\n\t"        \
-  "vstrb.8 q7, [r8, q4]\n\t"         \
-  "vldrb.8 q0, [r5], #16\n\t"        \
-  "vstrb.8 q0, [r8, q5]\n\t"         \
+#define LITESIGHT_SCATTER_ROWS_5 \
+  "vldrb.8 q0, [r1], #16\n\t"    \
+  "vstrb.8 q0, [r8, q1]\n\t"     \
+  "vldrb.8 q7, [r2], #16\n\t"    \
+  "vstrb.8 q7, [r8, q2]\n\t"     \
+  "vldrb.8 q0, [r3], #16\n\t"    \
+  "vstrb.8 q0, [r8, q3]\n\t"     \
+  "vldrb.8 q7, [r4], #16\n\t"    \
+  "vstrb.8 q7, [r8, q4]\n\t"     \
+  "vldrb.8 q0, [r5], #16\n\t"    \
+  "vstrb.8 q0, [r8, q5]\n\t"     \
   "add r8, r8, #80\n\t"
-#define LITESIGHT_SCATTER_NEXT_3     \
-  "add r1, r1, r9\n\t"               \
-  "add r2, r2, r9\n\t"               \
+#define LITESIGHT_SCATTER_NEXT_3 \
+  "add r1, r1, r9\n\t"           \
+  "add r2, r2, r9\n\t"           \
   "add r3, r3, r9\n\t"
-#define LITESIGHT_SCATTER_NEXT_5     \
-  LITESIGHT_SCATTER_NEXT_3           \
-  "add r4, r4, r9\n\t"               \
+#define LITESIGHT_SCATTER_NEXT_5 \
+  LITESIGHT_SCATTER_NEXT_3       \
+  "add r4, r4, r9\n\t"           \
   "add r5, r5, r9\n\t"
 /* Where whole vectors were written the columns to the right of the map are made good. */
-#define LITESIGHT_SCATTER_RIGHT      \
-  "add r11, r8, r12\n\t"             \
+#define LITESIGHT_SCATTER_RIGHT \
+  "add r11, r8, r12\n\t"        \
   "vstrb.8 q6, [r11]\n\t"
 
-#define LITESIGHT_SCATTER_FUNCTION(name, rows, next, right)                                         \
-  __attribute__((naked, noinline, unused)) static void name(const litesight_mve_sources *sources) { \
-    (void)sources;                                                                                  \
-    __asm__ volatile(                                                                               \
-        "push {r4-r11, lr}\n\t"                                                                     \
-        "vpush {d8-d15}\n\t"                                                                        \
-        "ldm r0!, {r1-r12}\n\t"                                                                     \
-        "vldrb.8 q1, [r0], #16\n\t"                                                                 \
-        "vldrb.8 q2, [r0], #16\n\t"                                                                 \
-        "vldrb.8 q3, [r0], #16\n\t"                                                                 \
-        "vldrb.8 q4, [r0], #16\n\t"                                                                 \
-        "vldrb.8 q5, [r0], #16\n\t"                                                                 \
-        "vdup.32 q6, r11\n"                                                                         \
-        "1:\n\t"                                                                                    \
-        "dls lr, r6\n"                                                                              \
-        "2:\n\t" rows "le lr, 2b\n\t" right next                                                    \
-        "add r8, r8, r10\n\t"                                                                       \
-        "subs r7, r7, #1\n\t"                                                                       \
-        "bne 1b\n\t"                                                                                \
-        "vpop {d8-d15}\n\t"                                                                         \
-        "pop {r4-r11, pc}\n" ::                                                                     \
-            : "memory");                                                                            \
+#define LITESIGHT_SCATTER_FUNCTION(name, rows, next, right)                                    \
+  LITESIGHT_ASSEMBLY static void name(const litesight_mve_sources *LITESIGHT_IN_R0(sources)) { \
+    __asm__ volatile(                                                                          \
+        "push {r4-r11, lr}\n\t"                                                                \
+        "vpush {d8-d15}\n\t"                                                                   \
+        "ldm r0!, {r1-r12}\n\t"                                                                \
+        "vldrb.8 q1, [r0], #16\n\t"                                                            \
+        "vldrb.8 q2, [r0], #16\n\t"                                                            \
+        "vldrb.8 q3, [r0], #16\n\t"                                                            \
+        "vldrb.8 q4, [r0], #16\n\t"                                                            \
+        "vldrb.8 q5, [r0], #16\n\t"                                                            \
+        "vdup.32 q6, r11\n"                                                                    \
+        "1:\n\t"                                                                               \
+        "dls lr, r6\n"                                                                         \
+        "2:\n\t" rows "le lr, 2b\n\t" right next                                               \
+        "add r8, r8, r10\n\t"                                                                  \
+        "subs r7, r7, #1\n\t"                                                                  \
+        "bne 1b\n\t"                                                                           \
+        "vpop {d8-d15}\n\t"                                                                    \
+        "pop {r4-r11, pc}\n" ::                                                                \
+            : "memory");                                                                       \
   }
 
 LITESIGHT_SCATTER_FUNCTION(litesight_mve_scatter_3, LITESIGHT_SCATTER_ROWS_3, LITESIGHT_SCATTER_NEXT_3, "")
@@ -108,8 +112,8 @@ LITESIGHT_INLINE litesight_mve_areas litesight_mve_scatter_areas(uint32_t width,
 }
 
 /*
- * Where pixels of a vector go: to their columns, of several channels, the rest to the spare column. With `width` above 16
- * there is no rest.
+ * Where pixels of a vector go: to their columns, of several channels, the rest to the spare column. With `width` above
+ * 16 there is no rest.
  */
 LITESIGHT_INLINE uint8x16_t litesight_mve_pixel_offsets(uint32_t width, litesight_mve_areas areas,
                                                         litesight_mve_window window) {
@@ -126,7 +130,7 @@ LITESIGHT_INLINE uint8x16_t litesight_mve_pixel_offsets(uint32_t width, litesigh
   return offsets;
 }
 
-LITESIGHT_INLINE void litesight_mve_scatter_step(const litesight_layer *layer, int8_t *arena, uint32_t step,
+LITESIGHT_SHARED void litesight_mve_scatter_step(const litesight_layer *layer, int8_t *arena, uint32_t step,
                                                  litesight_mve_window window, litesight_mve_group_kernels kernels) {
   const litesight_window *moves = &((const litesight_conv *)layer->parameters)->window;
   const litesight_feature *input = layer->input;

@@ -6,6 +6,8 @@
 #ifndef LITESIGHT_MVE_WIDE_H
 #define LITESIGHT_MVE_WIDE_H
 
+#include <stddef.h>
+
 #include "litesight_mve.h"
 
 #ifdef __cplusplus
@@ -37,28 +39,26 @@ typedef struct litesight_mve_tiles {
   int32_t input_back;     /* 92: distance between pixels - rounded depth */
 } litesight_mve_tiles;
 
-#define LITESIGHT_TILE_CHUNK(operation)  \
-  "vldrb.8 q0, [r7], #16\n\t"            \
-  "vldrb.8 q2, [r1], #16\n\t" operation  \
-  " r0, q0, q2\n\t"                      \
-  "vldrb.8 q1, [r9], #16\n\t" operation  \
-  " r2, q1, q2\n\t"                      \
-  "vldrb.8 q2, [r3], #16\n\t" operation  \
-  " r4, q0, q2\n\t"                      \
-  "vldrb.8 q3, [r5], #16\n\t" operation  \
-  " r6, q1, q2\n\t" operation            \
-  " r8, q0, q3\n\t" operation            \
-  " r10, q1, q3\n\t"
+_Static_assert(offsetof(litesight_mve_tiles, input_back) == 92, "the assembly knows the offsets");
+
+#define LITESIGHT_TILE_CHUNK(operation) \
+  "vldrb.8 q0, [r7], #16\n\t"           \
+  "vldrb.8 q2, [r1], #16\n\t" operation \
+  " r0, q0, q2\n\t"                     \
+  "vldrb.8 q1, [r9], #16\n\t" operation \
+  " r2, q1, q2\n\t"                     \
+  "vldrb.8 q2, [r3], #16\n\t" operation \
+  " r4, q0, q2\n\t"                     \
+  "vldrb.8 q3, [r5], #16\n\t" operation " r6, q1, q2\n\t" operation " r8, q0, q3\n\t" operation " r10, q1, q3\n\t"
 
 /*
  * Two channels of three pixels: five loads for six products, where one channel of four pixels needs five for four. The
  * loop is tail-predicated: nothing is read beyond the depth.
  */
-#define LITESIGHT_TILE(label)                                  \
-  "add r9, r7, r12\n\t"                                        \
-  "sub lr, r12, #16\n\t" LITESIGHT_TILE_CHUNK("vmladav.s8")    \
-  "dlstp.8 lr, lr\n" label ":\n\t" LITESIGHT_TILE_CHUNK("vmladava.s8") \
-  "letp lr, " label "b\n\t"
+#define LITESIGHT_TILE(label)                                                                                      \
+  "add r9, r7, r12\n\t"                                                                                            \
+  "sub lr, r12, #16\n\t" LITESIGHT_TILE_CHUNK("vmladav.s8") "dlstp.8 lr, lr\n" label ":\n\t" LITESIGHT_TILE_CHUNK( \
+      "vmladava.s8") "letp lr, " label "b\n\t"
 
 #define LITESIGHT_TILE_RESCALE(rectify) \
   "vadd.i32 q4, q4, q2\n\t"             \
@@ -72,15 +72,15 @@ typedef struct litesight_mve_tiles {
   "vrshl.s32 q6, q6, q0\n\t"
 
 /* See litesight_mve_rescale(); no shift is 0. */
-#define LITESIGHT_TILE_LINEAR  \
-  "vshr.u32 q3, q4, #31\n\t"   \
-  "vsub.i32 q4, q4, q3\n\t"    \
-  "vshr.u32 q3, q5, #31\n\t"   \
-  "vsub.i32 q5, q5, q3\n\t"    \
-  "vshr.u32 q3, q6, #31\n\t"   \
+#define LITESIGHT_TILE_LINEAR \
+  "vshr.u32 q3, q4, #31\n\t"  \
+  "vsub.i32 q4, q4, q3\n\t"   \
+  "vshr.u32 q3, q5, #31\n\t"  \
+  "vsub.i32 q5, q5, q3\n\t"   \
+  "vshr.u32 q3, q6, #31\n\t"  \
   "vsub.i32 q6, q6, q3\n\t"
 
-#define LITESIGHT_TILES(rectify)                                                                                     \
+#define LITESIGHT_TILES(rectify) \
   __asm__ volatile(                                                                                                  \
       "push {r4-r11, lr}\n\t"                                                                                        \
       "vpush {d8-d15}\n\t"                                                                                           \
@@ -148,13 +148,11 @@ typedef struct litesight_mve_tiles {
       "pop {r4-r11, pc}\n" ::                                                                                        \
           : "memory")
 
-__attribute__((naked, noinline, unused)) static void litesight_mve_run_tiles_rectified(litesight_mve_tiles *tiles) {
-  (void)tiles;
+LITESIGHT_ASSEMBLY static void litesight_mve_run_tiles_rectified(litesight_mve_tiles *LITESIGHT_IN_R0(tiles)) {
   LITESIGHT_TILES("");
 }
 
-__attribute__((naked, noinline, unused)) static void litesight_mve_run_tiles_linear(litesight_mve_tiles *tiles) {
-  (void)tiles;
+LITESIGHT_ASSEMBLY static void litesight_mve_run_tiles_linear(litesight_mve_tiles *LITESIGHT_IN_R0(tiles)) {
   LITESIGHT_TILES(LITESIGHT_TILE_LINEAR);
 }
 
@@ -168,8 +166,8 @@ typedef struct litesight_mve_pixels {
 } litesight_mve_pixels;
 
 /* `together` are three pixels, or one or two that are left: then what is missing is the last one again. */
-static inline void litesight_mve_wide_tiles(const litesight_layer *layer, litesight_mve_pixels pixels,
-                                            uint32_t together) {
+LITESIGHT_SHARED void litesight_mve_wide_tiles(const litesight_layer *layer, litesight_mve_pixels pixels,
+                                               uint32_t together) {
   const bool is_planar = layer->output->is_planar != 0;
   const uint32_t count = layer->output->channels;
   const uint32_t pixel_distance = is_planar ? 1u : count;
@@ -214,7 +212,7 @@ static inline void litesight_mve_wide_tiles(const litesight_layer *layer, litesi
   }
 }
 
-static inline void litesight_mve_wide_run(const litesight_layer *layer, litesight_mve_pixels pixels) {
+LITESIGHT_SHARED void litesight_mve_wide_run(const litesight_layer *layer, litesight_mve_pixels pixels) {
   const uint32_t pixel_distance = layer->output->is_planar ? 1u : layer->output->channels;
   const uint32_t left = pixels.width % 3u;
   pixels.width -= left;

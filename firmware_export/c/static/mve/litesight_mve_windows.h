@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Depthwise convolution with a window of 3x3 or 5x5, from columns: the values of a column under the window lie together,
- * so that a window is one run of bytes and moves by a column's size. Columns outside the map are there too.
+ * Depthwise convolution with a window of 3x3 or 5x5, from columns: the values of a column under the window lie
+ * together, so that a window is one run of bytes and moves by a column's size. Columns outside the map are there too.
  */
 #ifndef LITESIGHT_MVE_WINDOWS_H
 #define LITESIGHT_MVE_WINDOWS_H
+
+#include <stddef.h>
 
 #include "litesight_mve_dots.h"
 
@@ -27,15 +29,15 @@ typedef struct litesight_mve_group {
   uint32_t last;         /* 8: outputs that are left */
   uint32_t count;        /* 12: of channels */
   int32_t next_columns;  /* 16: from behind the last output's to the next channel's */
-  uint32_t predicate;    /* 20: of the outputs that are left */
+  uint32_t predicate;    /* 20: of the outputs that are left, or of all where there are at most eight */
   int8_t *output;        /* 24 */
   int32_t zero_point;    /* 28: of the output */
   const int8_t *stream;  /* 32 */
   uint32_t eight_pixels; /* 36: distance of outputs */
   uint16_t offsets[8];   /* 40: of eight outputs */
-  uint32_t area;         /* bytes of columns per channel */
-  uint32_t width;        /* of the output */
 } litesight_mve_group;
+
+_Static_assert(offsetof(litesight_mve_group, offsets) == 40, "the assembly knows the offsets");
 
 LITESIGHT_INLINE litesight_mve_eight litesight_mve_window_eight(const int8_t **columns,
                                                                 litesight_mve_long_weights weights, int8x16_t second,
@@ -109,9 +111,7 @@ LITESIGHT_INLINE void litesight_mve_store_four(int8_t *target, uint32x4_t scatte
   __asm__ volatile("vpst\n\tvstrbt.32 %q0, [%1, %q2]" ::"w"(outputs), "r"(target), "w"(scatter) : "memory");
 }
 
-LITESIGHT_INLINE void litesight_mve_set_predicate(mve_pred16_t lanes) {
-  __asm__ volatile("vmsr p0, %0" ::"r"(lanes));
-}
+LITESIGHT_INLINE void litesight_mve_set_predicate(mve_pred16_t lanes) { __asm__ volatile("vmsr p0, %0" ::"r"(lanes)); }
 
 /* Rows of at most four outputs. */
 LITESIGHT_INLINE void litesight_mve_window_run_four(const litesight_mve_group *group, litesight_mve_window window) {
@@ -146,9 +146,8 @@ LITESIGHT_INLINE void litesight_mve_window_run_eight(const litesight_mve_group *
   for (uint32_t n = group->count; n > 0; --n) {
     const litesight_mve_taps taps = litesight_mve_window_taps(&stream, masks, window);
     const litesight_mve_eight sums = litesight_mve_window_eight(&columns, taps.weights, taps.second, window);
-    litesight_mve_store_eight(
-        output, scatter,
-        litesight_mve_outputs(sums.even, sums.odd, taps.scale, zero_point, window.is_rectified));
+    litesight_mve_store_eight(output, scatter,
+                              litesight_mve_outputs(sums.even, sums.odd, taps.scale, zero_point, window.is_rectified));
     columns += next;
     output += 1;
   }
@@ -163,7 +162,8 @@ typedef struct litesight_mve_group_kernels {
   litesight_mve_group_kernel wide;
 } litesight_mve_group_kernels;
 
-LITESIGHT_INLINE litesight_mve_group_kernel litesight_mve_kernel_for(litesight_mve_group_kernels kernels, uint32_t width) {
+LITESIGHT_INLINE litesight_mve_group_kernel litesight_mve_kernel_for(litesight_mve_group_kernels kernels,
+                                                                     uint32_t width) {
   return width <= 4u ? kernels.four : width <= 8u ? kernels.eight : kernels.wide;
 }
 
@@ -175,8 +175,9 @@ LITESIGHT_INLINE litesight_mve_group_kernel litesight_mve_kernel_for(litesight_m
 
 LITESIGHT_INLINE void litesight_mve_fill(int8_t *target, int32_t value, uint32_t bytes) {
   const int8x16_t values = vdupq_n_s8((int8_t)value);
-  for (uint32_t i = 0; i < bytes; i += 16u) {
-    vstrbq_s8(target + i, values);
+  for (uint32_t vectors = (bytes + 15u) >> 4; vectors > 0; --vectors) {
+    vstrbq_s8(target, values);
+    target += 16;
   }
 }
 
@@ -193,13 +194,13 @@ LITESIGHT_INLINE litesight_mve_group litesight_mve_first_group(const litesight_l
       .eights = width >> 3,
       .last = last,
       .next_columns = (int32_t)area - (int32_t)computed * window.stride * window.column,
-      .predicate = width > 8u ? vctp16q(last) : width > 4u ? vctp16q(width) : vctp32q(width),
+      .predicate = width > 8u   ? vctp16q(last)
+                   : width > 4u ? vctp16q(width)
+                                : vctp32q(width),
       .output = litesight_row(output, arena, step),
       .zero_point = output->zero_point,
       .stream = ((const litesight_conv *)layer->parameters)->weights,
       .eight_pixels = 8u * output->channels,
-      .area = area,
-      .width = width,
   };
   vst1q_u16(group.offsets, vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)output->channels));
   return group;

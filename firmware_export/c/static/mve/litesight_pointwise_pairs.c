@@ -5,7 +5,7 @@
  */
 #include "litesight_mve_pairs.h"
 
-LITESIGHT_INLINE void run_step(const litesight_layer *layer, int8_t *arena, uint32_t step, uint32_t together,
+LITESIGHT_SHARED void run_step(const litesight_layer *layer, int8_t *arena, uint32_t step, uint32_t together,
                                litesight_mve_pairs_kernel kernel) {
   int8_t *row = litesight_row(layer->output, arena, step);
   litesight_mve_pairs_run(layer, litesight_row(layer->input, arena, step), layer->output->width, row, together, kernel);
@@ -13,19 +13,19 @@ LITESIGHT_INLINE void run_step(const litesight_layer *layer, int8_t *arena, uint
 }
 
 /* `bytes` of the stream are of two channels. */
-#define POINTWISE(depth, bytes, pixels, PIXELS, together)                                                            \
-  LITESIGHT_PAIRS_FUNCTION(run_##depth##_##pixels, LITESIGHT_PAIRS_LOAD_##depth, bytes,                              \
+#define POINTWISE(depth, bytes, pixels, PIXELS, together)                                                              \
+  LITESIGHT_PAIRS_FUNCTION(run_##depth##_##pixels, LITESIGHT_PAIRS_LOAD_##depth, bytes,                                \
                            LITESIGHT_PAIRS_##PIXELS##_##depth, LITESIGHT_PAIRS_LINEAR, LITESIGHT_PAIRS_STORE_##PIXELS, \
-                           LITESIGHT_PAIRS_NEXT)                                                                     \
-  LITESIGHT_PAIRS_FUNCTION(run_##depth##_##pixels##_planar, LITESIGHT_PAIRS_LOAD_##depth, bytes,                     \
-                           LITESIGHT_PAIRS_##PIXELS##_##depth, LITESIGHT_PAIRS_RECTIFIED,                            \
-                           LITESIGHT_PAIRS_STORE_##PIXELS, LITESIGHT_PAIRS_NEXT_##PIXELS)                            \
-  void litesight_pointwise_##depth##_##pixels##_step(const litesight_layer *layer, int8_t *arena, uint32_t step) {   \
-    run_step(layer, arena, step, together, run_##depth##_##pixels);                                                  \
-  }                                                                                                                  \
-  void litesight_pointwise_##depth##_##pixels##_planar_step(const litesight_layer *layer, int8_t *arena,             \
-                                                            uint32_t step) {                                         \
-    run_step(layer, arena, step, together, run_##depth##_##pixels##_planar);                                         \
+                           LITESIGHT_PAIRS_NEXT)                                                                       \
+  LITESIGHT_PAIRS_FUNCTION(run_##depth##_##pixels##_planar, LITESIGHT_PAIRS_LOAD_##depth, bytes,                       \
+                           LITESIGHT_PAIRS_##PIXELS##_##depth, LITESIGHT_PAIRS_RECTIFIED,                              \
+                           LITESIGHT_PAIRS_STORE_##PIXELS, LITESIGHT_PAIRS_NEXT_##PIXELS)                              \
+  void litesight_pointwise_##depth##_##pixels##_step(const litesight_layer *layer, int8_t *arena, uint32_t step) {     \
+    run_step(layer, arena, step, together, run_##depth##_##pixels);                                                    \
+  }                                                                                                                    \
+  void litesight_pointwise_##depth##_##pixels##_planar_step(const litesight_layer *layer, int8_t *arena,               \
+                                                            uint32_t step) {                                           \
+    run_step(layer, arena, step, together, run_##depth##_##pixels##_planar);                                           \
   }
 
 POINTWISE(8, "32", four, FOUR, 4)

@@ -7,6 +7,7 @@ from boards.board import FLASH, RAM, Board
 from boards.catalogue import all_boards
 from firmware_export import firmware
 from firmware_export.fit import Fit, refuse
+from firmware_export.narrower_network import most_channels_that_fit
 from firmware_export.network_fit import PlannedNetwork, fit_firmware, plan_network
 from firmware_export.smaller_network import largest_input_that_fits
 from firmware_export.static_engine.kernel import kernel_set_for
@@ -31,7 +32,9 @@ def advice(planned: PlannedNetwork, board: Board, form: str) -> tuple[str, ...]:
         if size is not None:
             found.append(f"with an input of {size[0]}×{size[1]} it would fit")
     if _is_short(fit, FLASH):
-        found.append("fewer channels need less flash (litesight train --width)")
+        percent = most_channels_that_fit(planned, board, form)
+        fewer = "fewer channels need less flash" if percent is None else f"with {percent}% of the channels it would fit"
+        found.append(f"{fewer} (litesight train --width)")
     others = boards_that_fit(planned, form)
     if others:
         found.append(f"it fits {', '.join(others)}")

@@ -71,6 +71,7 @@ def inference(firmware: Firmware, form: str) -> BoardInference:
 def test_an_inference_gives_output_ticks_and_stack(form: str) -> None:
     firmware = Firmware()
     found = inference(firmware, form).run(VALUES)
+    assert firmware.commands[0] == "bytes int8", "or the board takes the values for pixels"
     assert found.output.tolist() == [-128, -1, 127]
     assert (found.ticks, found.stack_bytes) == (1234, 400)
     sent = firmware.commands if form == ROWS else [command.removeprefix("db ") for command in firmware.commands]

@@ -17,8 +17,9 @@ from firmware_export.static_engine import dsp_kernels, kernel_sets
 from firmware_export.static_engine.dsp_channels import packable_channels
 from firmware_export.static_engine.fixed_point import requantize
 from firmware_export.static_engine.graph import build_graph
-from firmware_export.static_engine.layers import Convolution, Depthwise, Requantization, Window
+from firmware_export.static_engine.layers import Convolution, Depthwise, Requantization
 from firmware_export.tflite_reader import read_model
+from tests.firmware_export.channel_layers import pointwise, trained_layers
 from tests.firmware_export.static_board import run_on_board
 from tests.firmware_export.static_host import Network, tflm_outputs, with_inputs
 from tests.firmware_export.tflite_builder import RandomNetwork
@@ -171,36 +172,7 @@ def test_the_published_networks_need_no_portable_convolution(name: str) -> None:
     assert all("MEAN" in label for label in slow), slow
 
 
-def pointwise(weights: NDArray[np.int8], bias: NDArray[np.int32], scale: Requantization) -> Convolution:
-    return Convolution(
-        name="conv_0",
-        label="operator 0 (CONV_2D)",
-        inputs=(0,),
-        output=1,
-        window=Window(1, 1),
-        weights=weights.reshape(len(weights), 1, 1, -1),
-        bias=bias,
-        requantization=scale,
-        accumulator_bound=1 << 31,
-    )
-
-
-@st.composite
-def layers(draw: st.DrawFn) -> Convolution:
-    """Of some channels, many of them such as training leaves behind: a large bias, a large shift."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    channels = draw(st.integers(1, 6))
-    minimum, zero_point = draw(st.sampled_from([(-128, -128), (-128, 3), (-90, -90), (-128, 127)]))
-    shifts = np.array([draw(st.integers(-27, 0)) for _ in range(channels)], np.int32)
-    # What comes out is in the order of the outputs' range.
-    bias = rng.uniform(-1, 1, channels) * np.minimum(2.0 ** (8.0 - shifts), 2.0**30)
-    weights = rng.integers(-127, 128, (channels, draw(st.integers(1, 40))), np.int8)
-    multipliers = rng.integers(1 << 30, 1 << 31, channels).astype(np.int32)
-    scale = Requantization(multipliers, shifts, zero_point, minimum, 127)
-    return pointwise(weights, bias.astype(np.int32), scale)
-
-
-@given(layers(), st.integers(-128, 127), st.integers(0, 2**32))
+@given(trained_layers(-27), st.integers(-128, 127), st.integers(0, 2**32))
 def test_packed_channels_give_the_same_outputs(layer: Convolution, zero_point: int, seed: int) -> None:
     packed = packable_channels(layer, zero_point)
     if packed is None:
@@ -238,7 +210,7 @@ def _outputs(
     return np.clip(values, scale.minimum, scale.maximum)
 
 
-@given(layers(), st.integers(0, 2**32))
+@given(trained_layers(-27), st.integers(0, 2**32))
 def test_the_arithmetic_of_the_loops_is_that_of_tflm(layer: Convolution, seed: int) -> None:
     """The formulas that litesight_dot.h promises."""
     packed = packable_channels(layer, 0)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from firmware_export.static_engine import kernel_sets, mve_kernels
 from firmware_export.static_engine.fixed_point import requantize
 from firmware_export.static_engine.graph import build_graph
-from firmware_export.static_engine.layers import Convolution, Depthwise, Requantization, Window
+from firmware_export.static_engine.layers import Convolution, Depthwise, Requantization
 from firmware_export.static_engine.mve_streams import channels_of, is_rectified
 from firmware_export.tflite_reader import read_model
+from tests.firmware_export.channel_layers import pointwise, trained_layers
 from tests.firmware_export.static_board import run_on_board
 from tests.firmware_export.static_host import Network, tflm_outputs, with_inputs
 from tests.firmware_export.tflite_builder import RandomNetwork
@@ -152,36 +153,7 @@ def test_the_published_networks_need_no_portable_kernel(name: str) -> None:
     assert not slow
 
 
-def convolution(weights: NDArray[np.int8], bias: NDArray[np.int32], scale: Requantization) -> Convolution:
-    return Convolution(
-        name="conv_0",
-        label="operator 0 (CONV_2D)",
-        inputs=(0,),
-        output=1,
-        window=Window(1, 1),
-        weights=weights.reshape(len(weights), 1, 1, -1),
-        bias=bias,
-        requantization=scale,
-        accumulator_bound=1 << 31,
-    )
-
-
-@st.composite
-def layers(draw: st.DrawFn) -> Convolution:
-    """Of some channels, many of them such as training leaves behind: a large bias, a large shift."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    channels = draw(st.integers(1, 6))
-    minimum, zero_point = draw(st.sampled_from([(-128, -128), (-128, 3), (-90, -90), (-128, 127)]))
-    shifts = np.array([draw(st.integers(-30, 0)) for _ in range(channels)], np.int32)
-    # What comes out is in the order of the outputs' range.
-    bias = rng.uniform(-1, 1, channels) * np.minimum(2.0 ** (8.0 - shifts), 2.0**30)
-    weights = rng.integers(-127, 128, (channels, draw(st.integers(1, 40))), np.int8)
-    multipliers = rng.integers(1 << 30, 1 << 31, channels).astype(np.int32)
-    scale = Requantization(multipliers, shifts, zero_point, minimum, 127)
-    return convolution(weights, bias.astype(np.int32), scale)
-
-
-@given(layers(), st.integers(0, 2**32))
+@given(trained_layers(-30), st.integers(0, 2**32))
 def test_the_arithmetic_of_the_kernels_is_that_of_tflm(layer: Convolution, seed: int) -> None:
     """VQRDMULH, VRSHL and what litesight_mve.h does in between."""
     channels = channels_of(layer)
@@ -209,7 +181,7 @@ def test_a_large_bias_is_left_to_the_portable_kernel_unless_the_output_is_consta
     weights = np.full((1, 4), 127, np.int8)
     scale = Requantization(np.array([1 << 30], np.int32), np.array([-15], np.int32), -128, -128, 127)
     for bias, fits in ((1000, True), ((1 << 23) - 1, True), (1 << 23, False), (1 << 30, True), (-(1 << 30), True)):
-        layer = convolution(weights, np.array([bias], np.int32), scale)
+        layer = pointwise(weights, np.array([bias], np.int32), scale)
         assert (channels_of(layer) is not None) is fits, bias
 
 
@@ -220,7 +192,7 @@ def test_shifts_that_would_be_rounded_otherwise_are_left_to_the_portable_kernel(
     shift: int, zero_point: int, fits: bool
 ) -> None:
     scale = Requantization(np.array([1 << 30], np.int32), np.array([shift], np.int32), zero_point, -128, 127)
-    layer = convolution(np.ones((1, 1), np.int8), np.zeros(1, np.int32), scale)
+    layer = pointwise(np.ones((1, 1), np.int8), np.zeros(1, np.int32), scale)
     assert (channels_of(layer) is not None) is fits
 
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import platform
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -198,3 +200,11 @@ def test_a_machine_without_tflm_is_told_so(
     monkeypatch.setattr(metadata, "version", missing)
     with pytest.raises(OracleError, match=r"tflite-micro is missing \(it exists for x86-64 Linux only"):
         tflm_oracle.run(tiny_bytes, tiny_golden.inputs)
+
+
+@pytest.mark.skipif(
+    os.environ.get("REQUIRE_TOOLS") != "1" or (platform.system(), platform.machine()) != ("Linux", "x86_64"),
+    reason="the package is for x86-64 Linux, and a laptop may do without it",
+)
+def test_ci_has_the_oracle_without_which_other_tests_skip() -> None:
+    assert tflm_oracle.version()

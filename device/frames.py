@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.errors import LitesightError
+from device.preprocess import PixelFormat
 
 
 class SourceError(LitesightError):
@@ -23,16 +24,18 @@ class Frame:
     """One picture.
 
     Attributes:
-        pixels: (height, width, 3) uint8, RGB; the receiver may keep it.
+        pixels: uint8, as ``format`` describes it; the receiver's, until it hands the frame back to its source.
         name: the photo's path, or the source's name and the frame's number.
         index: counts the frames of the source from 0.
-        captured_at: ``time.monotonic()`` in seconds when the frame was there.
+        captured_at: ``time.monotonic()`` in seconds when the picture was taken or, where nobody knows, delivered.
+        format: RGB888 of photos; cameras and videos deliver what costs them nothing, such as BGR888.
     """
 
     pixels: NDArray[np.uint8]
     name: str
     index: int
     captured_at: float
+    format: PixelFormat = PixelFormat.RGB888
 
 
 class Source(Protocol):
@@ -53,6 +56,13 @@ class Source(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
     def __iter__(self) -> Iterator[Frame]: ...
+    def recycle(self, frame: Frame) -> None:
+        """Take a frame back whose pixels nobody looks at any more; its memory may be used for a later one."""
+        ...
+
+    def close(self) -> None:
+        """Give the device or file back; again does no harm."""
+        ...
 
 
 def opencv_to_rgb(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
@@ -71,7 +81,7 @@ def opencv_to_rgb(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 class Closing:
-    """The ``with`` block of a source."""
+    """The ``with`` block of a source, and no memory that is used again."""
 
     def __enter__(self) -> Self:
         return self
@@ -80,6 +90,9 @@ class Closing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def recycle(self, frame: Frame) -> None:
+        """Nothing to do where every frame is new."""
 
     def close(self) -> None:
         """Give the device or file back; again does no harm."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +15,9 @@ from device import bundle as bundles
 from device.bundle import Bundle
 from device.frames import Frame, Source
 from device.interpreter import Interpreter, check_against_manifest, open_interpreter
-from device.postprocess import Prediction, top_k
+from device.postprocess import top_k
 from device.preprocess import PixelFormat, Preprocessor
-
-
-@dataclass(frozen=True)
-class StageTimes:
-    """Milliseconds of one frame's way; ``capture`` is reading, decoding or waiting for the camera, 0 if unmeasured."""
-
-    preprocess: float
-    invoke: float
-    postprocess: float
-    capture: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """Sum of the stages."""
-        return self.capture + self.preprocess + self.invoke + self.postprocess
-
-
-@dataclass(frozen=True)
-class Classification:
-    """The answer to one picture: the likeliest classes, likeliest first."""
-
-    predictions: tuple[Prediction, ...]
-    ms: StageTimes
-
-
-@dataclass(frozen=True)
-class Result:
-    """A frame of a source and its classification."""
-
-    frame: Frame
-    classification: Classification
+from device.results import Classification, Result, StageTimes
 
 
 class Classifier:
@@ -59,7 +28,7 @@ class Classifier:
         self.interpreter = interpreter
         self._preprocess = Preprocessor(bundle.manifest.input)
         spec = bundle.manifest.input
-        self._input: NDArray[np.int8] = np.empty((spec.height, spec.width, spec.channels), np.int8)
+        self.input: NDArray[np.int8] = np.empty((spec.height, spec.width, spec.channels), np.int8)
 
     def classify(
         self, pixels: NDArray[Any], format: PixelFormat = PixelFormat.RGB888, top: int = 3, capture_ms: float = 0.0
@@ -72,9 +41,9 @@ class Classifier:
             capture_ms: handed on into the times.
         """
         started = time.perf_counter_ns()
-        self._preprocess(pixels, format, self._input)
+        self._preprocess(pixels, format, self.input)
         preprocessed = time.perf_counter_ns()
-        output = self.interpreter.invoke(self._input)
+        output = self.interpreter.invoke(self.input)
         invoked = time.perf_counter_ns()
         predictions = top_k(output, self.bundle.labels, self.bundle.manifest.output, top)
         ended = time.perf_counter_ns()
@@ -86,6 +55,7 @@ class Classifier:
                 postprocess=(ended - invoked) / 1e6,
                 capture=capture_ms,
             ),
+            output,
         )
 
 
@@ -116,4 +86,6 @@ def timed(source: Source) -> Iterator[tuple[Frame, float]]:
 def classify_all(classifier: Classifier, source: Source, top: int = 3) -> Iterator[Result]:
     """Classify every frame of ``source``, one after another."""
     for frame, capture_ms in timed(source):
-        yield Result(frame, classifier.classify(frame.pixels, top=top, capture_ms=capture_ms))
+        answer = classifier.classify(frame.pixels, frame.format, top, capture_ms)
+        label = answer.predictions[0].label
+        yield Result(frame, answer, answer.predictions, label, classifier.input, classifier.bundle)

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from device.bench_record import ModelFacts, Record, Run, Series, Target
 from device.bundle import MODEL, Bundle
-from device.frames import SourceError
+from device.classifier import Classifier, load_classifier
+from device.frames import SourceError, timed
 from device.machine import read_facts, read_memory, read_state
 from device.progress import Progress, silent
-from device.runner import Classifier, StageTimes, load_classifier, timed
+from device.results import StageTimes
 from device.sources import open_source
 
 SYNTHETIC_SIZE: Final = (640, 480)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from device.errors import LitesightError
-from device.frames import Closing, Frame, SourceError, opencv_to_rgb
+from device.frames import Closing, Frame, FrameMemory, SourceError, opencv_format
 from device.quiet import native_stderr
 
 CAMERA_SIZE: Final = (640, 480)
@@ -20,6 +20,12 @@ CAMERA_SIZE: Final = (640, 480)
 
 MAX_LOST_FRAMES: Final = 5
 """So many reads in a row may fail before a camera counts as gone."""
+
+READ_TIMEOUT_S: Final = 3
+"""So long OpenCV waits for a picture of a V4L2 camera; its own default is 10."""
+
+LONGEST_AGE_S: Final = 60.0
+"""A time stamp further in the past is one of another clock."""
 
 
 class V4L2Camera(Closing):
@@ -30,6 +36,7 @@ class V4L2Camera(Closing):
 
     def __init__(self, number: int) -> None:
         self.name = f"camera {number}"
+        self._memory = FrameMemory()
         _check_device(number)
         self._camera = _open_v4l2(number)
         if not self._camera.isOpened():
@@ -42,19 +49,33 @@ class V4L2Camera(Closing):
     def __iter__(self) -> Iterator[Frame]:
         index = lost = 0
         while True:
-            ok, pixels = self._camera.read()
-            captured_at = time.monotonic()
+            asked_at = time.monotonic()
+            ok, pixels = self._camera.read(self._memory.take())
             if not ok or pixels is None:
                 lost += 1
-                if lost >= MAX_LOST_FRAMES:
-                    raise SourceError(
-                        f"{self.name} delivers no pictures: {lost} reads in a row failed",
-                        hint="unplug it and plug it in",
-                    )
+                waited_s = time.monotonic() - asked_at
+                if lost >= MAX_LOST_FRAMES or waited_s >= READ_TIMEOUT_S:
+                    reads = "a read failed" if lost == 1 else f"{lost} reads in a row failed"
+                    raise SourceError(f"{self.name} delivers no pictures: {reads}", hint="unplug it and plug it in")
                 continue
             lost = 0
-            yield Frame(opencv_to_rgb(pixels, self.name), f"{self.name}#{index}", index, captured_at)
+            format = opencv_format(pixels, self.name)
+            yield Frame(pixels, f"{self.name}#{index}", index, self._taken_at(), format)
             index += 1
+
+    def _taken_at(self) -> float:
+        """When the picture was taken, in seconds of ``time.monotonic()``.
+
+        The driver's time stamp, which OpenCV offers under this name, if it is of the same clock; else now.
+        """
+        import cv2
+
+        now = time.monotonic()
+        stamp = self._camera.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        return stamp if 0 <= now - stamp < LONGEST_AGE_S else now
+
+    def recycle(self, frame: Frame) -> None:
+        self._memory.give(frame.pixels)
 
     def close(self) -> None:
         self._camera.release()
@@ -127,6 +148,7 @@ def _open_v4l2(number: int) -> Any:
     import cv2
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(READ_TIMEOUT_S))
     with native_stderr():
         api = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
         camera = cv2.VideoCapture(number, api)

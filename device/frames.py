@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from device.errors import LitesightError
 from device.preprocess import PixelFormat
+
+_KEPT_ARRAYS: Final = 4
+"""One is filled, one waits, one is looked at, and one more."""
 
 
 class SourceError(LitesightError):
@@ -65,19 +70,42 @@ class Source(Protocol):
         ...
 
 
-def opencv_to_rgb(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """(height, width, 3) uint8 RGB of what ``cv2.VideoCapture`` delivers: BGR, or grey from some cameras.
+def opencv_format(pixels: NDArray[Any], name: str) -> PixelFormat:
+    """How to read what ``cv2.VideoCapture`` delivers: BGR, or grey from some cameras.
 
     Raises:
         SourceError: another layout, which a driver delivers when OpenCV does not know its format.
     """
-    import cv2
-
     if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3:
-        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        return PixelFormat.BGR888
     if pixels.dtype == np.uint8 and pixels.ndim == 2:
-        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+        return PixelFormat.GREY8
     raise SourceError(f"{name}: expected 8-bit colour or grey pictures, found {pixels.dtype} {pixels.shape}")
+
+
+class FrameMemory:
+    """Arrays that came back from whoever looked at them, to be filled again. Any thread may give and take."""
+
+    def __init__(self) -> None:
+        self._free: deque[NDArray[Any]] = deque(maxlen=_KEPT_ARRAYS)
+
+    def take(self) -> NDArray[Any] | None:
+        """An array with whatever its last use left in it; None if there is none: whoever fills it makes one."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return None
+
+    def take_shaped(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """An array of this shape, new if there is none."""
+        while (array := self.take()) is not None:
+            if array.shape == shape and array.dtype == dtype:
+                return array
+        return np.empty(shape, dtype)
+
+    def give(self, array: NDArray[Any]) -> None:
+        """Take an array back."""
+        self._free.append(array)
 
 
 class Closing:
@@ -96,3 +124,14 @@ class Closing:
 
     def close(self) -> None:
         """Give the device or file back; again does no harm."""
+
+
+def timed(source: Source) -> Iterator[tuple[Frame, float]]:
+    """The frames of ``source``, each with the milliseconds that getting it took."""
+    frames = iter(source)
+    while True:
+        started = time.perf_counter_ns()
+        frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame, (time.perf_counter_ns() - started) / 1e6

@@ -1,91 +1,110 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frame in, labels out: preprocess, invoke and postprocess of one bundle, each timed."""
+"""Frames in, labels out: the loop around the network."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
-from device import bundle as bundles
 from device.bundle import Bundle
-from device.frames import Frame, Source
-from device.interpreter import Interpreter, check_against_manifest, open_interpreter
-from device.postprocess import top_k
-from device.preprocess import PixelFormat, Preprocessor
+from device.camera_capture import CameraCapture, CameraEvent, Limits
+from device.capture import Capture, FileCapture, Prepared
+from device.classifier import Classifier, Model
+from device.errors import LitesightError
+from device.frames import Source
+from device.postprocess import Prediction, top_k
 from device.results import Classification, Result, StageTimes
 
-
-class Classifier:
-    """A bundle that is ready to classify. One instance serves one thread."""
-
-    def __init__(self, bundle: Bundle, interpreter: Interpreter) -> None:
-        self.bundle = bundle
-        self.interpreter = interpreter
-        self._preprocess = Preprocessor(bundle.manifest.input)
-        spec = bundle.manifest.input
-        self.input: NDArray[np.int8] = np.empty((spec.height, spec.width, spec.channels), np.int8)
-
-    def classify(
-        self, pixels: NDArray[Any], format: PixelFormat = PixelFormat.RGB888, top: int = 3, capture_ms: float = 0.0
-    ) -> Classification:
-        """Classify one picture.
-
-        Args:
-            pixels: as ``format`` describes it; of any size; not written to.
-            top: how many classes to name.
-            capture_ms: handed on into the times.
-        """
-        started = time.perf_counter_ns()
-        self._preprocess(pixels, format, self.input)
-        preprocessed = time.perf_counter_ns()
-        output = self.interpreter.invoke(self.input)
-        invoked = time.perf_counter_ns()
-        predictions = top_k(output, self.bundle.labels, self.bundle.manifest.output, top)
-        ended = time.perf_counter_ns()
-        return Classification(
-            predictions,
-            StageTimes(
-                preprocess=(preprocessed - started) / 1e6,
-                invoke=(invoked - preprocessed) / 1e6,
-                postprocess=(ended - invoked) / 1e6,
-                capture=capture_ms,
-            ),
-            output,
-        )
+TURN_S: Final = 0.2
+"""The loop comes round so often, at least, with or without a frame."""
 
 
-def load_classifier(path: Path, threads: int | None = None, xnnpack: bool = True) -> Classifier:
-    """Open the bundle at ``path``: hashes checked, network opened, manifest and network compared.
+class Decides(Protocol):
+    """From what the network said, over some frames perhaps, to what is told.
+
+    Attributes:
+        smooth: over how many frames.
+    """
+
+    smooth: int
+
+    def decide(self, output: NDArray[Any]) -> tuple[tuple[Prediction, ...], str | None]:
+        """The likeliest classes, likeliest first, and the label; None if the answer is none of the labels."""
+        ...
+
+
+def open_capture(
+    source: Source,
+    reopen: Callable[[], Source],
+    model: Model,
+    report: Callable[[CameraEvent], None],
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> Capture:
+    """Begin to read a source in a thread of its own: every frame of a file, the newest of a camera."""
+    return CameraCapture(source, reopen, model, report, limits) if source.live else FileCapture(source, model)
+
+
+def results(
+    capture: Capture,
+    model: Model,
+    decider: Callable[[Bundle], Decides],
+    on_turn: Callable[[], bool] = lambda: True,
+) -> Iterator[Result]:
+    """Classify what ``capture`` delivers until it ends.
+
+    Args:
+        capture: where the frames come from; not closed here.
+        model: asked what to do when a frame fails.
+        decider: makes the rule of decision for a model, once for each.
+        on_turn: called whenever the loop comes round; False ends it.
 
     Raises:
-        LitesightError: the bundle, the runtime or the network cannot be used.
+        LitesightError: the source failed for good, or the network did and there is no other.
     """
-    bundle = bundles.load(path)
-    interpreter = open_interpreter(bundle.model_bytes(), threads, xnnpack)
-    check_against_manifest(bundle, interpreter)
-    return Classifier(bundle, interpreter)
-
-
-def timed(source: Source) -> Iterator[tuple[Frame, float]]:
-    """The frames of ``source``, each with the milliseconds that getting it took."""
-    frames = iter(source)
-    while True:
+    decision: Decides | None = None
+    decides_for: Classifier | None = None
+    while on_turn() and not capture.ended:
+        prepared = capture.next(TURN_S)
+        if prepared is None:
+            continue
+        classifier = prepared.classifier
         started = time.perf_counter_ns()
         try:
-            frame = next(frames)
-        except StopIteration:
-            return
-        yield frame, (time.perf_counter_ns() - started) / 1e6
+            if decision is None or classifier is not decides_for:
+                decision, decides_for = decider(classifier.bundle), classifier
+                started = time.perf_counter_ns()
+            output = classifier.invoke(prepared.input)
+            invoked = time.perf_counter_ns()
+            predictions, label = decision.decide(output)
+            alone = predictions
+            if decision.smooth > 1:
+                alone = top_k(output, classifier.bundle.labels, classifier.bundle.manifest.output, len(predictions))
+        except LitesightError as error:
+            capture.done(prepared)
+            if not model.failed(classifier, error):
+                raise
+            continue
+        times = _times(prepared, started, invoked, time.perf_counter_ns())
+        model.worked(classifier)
+        yield Result(
+            prepared.frame,
+            Classification(alone, times, output),
+            predictions,
+            label,
+            prepared.input,
+            classifier.bundle,
+        )
+        capture.done(prepared)
 
 
-def classify_all(classifier: Classifier, source: Source, top: int = 3) -> Iterator[Result]:
-    """Classify every frame of ``source``, one after another."""
-    for frame, capture_ms in timed(source):
-        answer = classifier.classify(frame.pixels, frame.format, top, capture_ms)
-        label = answer.predictions[0].label
-        yield Result(frame, answer, answer.predictions, label, classifier.input, classifier.bundle)
+def _times(prepared: Prepared, started: int, invoked: int, ended: int) -> StageTimes:
+    return StageTimes(
+        capture=prepared.capture_ms,
+        preprocess=prepared.preprocess_ms,
+        wait=(started - prepared.ready_ns) / 1e6,
+        invoke=(invoked - started) / 1e6,
+        postprocess=(ended - invoked) / 1e6,
+    )

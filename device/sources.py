@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where frames come from: a photo, a folder of photos, a video file or a camera."""
+"""Where frames come from: a photo, a folder of photos, a video file, a camera or an address in the network."""
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
-
-from numpy.typing import NDArray
+from typing import Final
 
 from device.errors import LitesightError, UsageError
-from device.frames import Closing, Frame, Source, SourceError, opencv_to_rgb
+from device.frames import Closing, Frame, Source, SourceError
 
 _CAMERA: Final = re.compile(r"(?:(?:usb|camera):)?(\d{1,3})|/dev/video(\d{1,3})")
 _PICAMERA: Final = re.compile(r"picamera2(?::(\d))?")
+_ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
 OnBad = Callable[[LitesightError], None]
@@ -26,14 +24,15 @@ def _raise(error: LitesightError) -> None:
     raise error
 
 
-def open_source(spec: str, on_bad: OnBad = _raise) -> Source:
+def open_source(spec: str, on_bad: OnBad = _raise, short_side: int | None = None) -> Source:
     """Open what a user names after ``--source``.
 
     Args:
         spec: the path of a photo, a folder of photos (searched recursively, sorted) or a video; ``usb:0``,
             ``camera:0``, ``0`` or ``/dev/video0`` for a camera under V4L2; ``picamera2`` or ``picamera2:1`` for a
-            camera on the ribbon cable. A file called ``0`` is written ``./0``.
+            camera on the ribbon cable; an ``rtsp://`` or ``http://`` address. A file called ``0`` is written ``./0``.
         on_bad: gets the error of every unreadable photo of a folder, which is then passed over; raises it by default.
+        short_side: of the network's input, in pixels; a camera that can scale by itself delivers pictures to suit it.
 
     Raises:
         UsageError: a kind of source that does not exist.
@@ -49,13 +48,12 @@ def open_source(spec: str, on_bad: OnBad = _raise) -> Source:
         return PiCamera(int(camera[1] or 0))
     if re.match(r"(usb|camera|picamera2):", spec):
         raise UsageError(f"expected a camera such as usb:0 or picamera2, found {spec!r}")
-    if re.match(r"[a-z]+://", spec):
-        raise UsageError(
-            f"expected a file, a folder or a camera, found the address {spec!r}",
-            hint="save the video to a file first",
-        )
+    if address := _ADDRESS.match(spec):
+        from device.video import open_address
+
+        return open_address(spec, address[1].lower())
     if not spec:
-        raise UsageError("expected a file, a folder or a camera, found an empty --source")
+        raise UsageError("expected a file, a folder, a camera or an address, found an empty --source")
     path = Path(spec)
     if path.is_dir():
         return PhotoFolder(path, on_bad)
@@ -69,6 +67,8 @@ def open_source(spec: str, on_bad: OnBad = _raise) -> Source:
         raise SourceError(f"{printable(path)}: expected a photo, a video or a folder, found a pipe or device")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return Photo(path)
+    from device.video import VideoFile
+
     return VideoFile(path)
 
 
@@ -118,45 +118,3 @@ class PhotoFolder(Closing):
                 continue
             yield Frame(pixels, str(path), index, time.monotonic())
             index += 1
-
-
-class VideoFile(Closing):
-    """A video that OpenCV can decode, from its first frame to its last, as fast as it is asked for."""
-
-    live = False
-
-    def __init__(self, path: Path) -> None:
-        import cv2
-
-        from device.images import printable
-        from device.quiet import native_stderr
-
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        # OpenCV hands it to FFmpeg, which would report every damaged frame on stderr; -8 is its AV_LOG_QUIET.
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-        self.name = str(path)
-        with native_stderr():
-            self._video = cv2.VideoCapture(str(path), cv2.CAP_ANY)
-            # Some files open and hold nothing that can be decoded; this is the time to say so.
-            ok, first = self._video.read() if self._video.isOpened() else (False, None)
-        self._first: NDArray[Any] | None = first
-        if not ok:
-            self.close()
-            raise SourceError(
-                f"{printable(path)}: expected a photo or a video, found a file that OpenCV cannot decode",
-                hint="videos: MP4, MKV, AVI, WebM; photos are known by their suffix",
-            )
-        frames = int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.total: int | None = frames if frames > 0 else None
-
-    def __iter__(self) -> Iterator[Frame]:
-        index, pixels = 0, self._first
-        self._first = None
-        while pixels is not None:
-            yield Frame(opencv_to_rgb(pixels, self.name), f"{self.name}#{index}", index, time.monotonic())
-            index += 1
-            ok, following = self._video.read()
-            pixels = following if ok else None
-
-    def close(self) -> None:
-        self._video.release()

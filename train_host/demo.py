@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from device import bench, runner
+from device import bench
 from device.atomic import write_file
 from device.bundle import Golden
+from device.classifier import Classifier, load_classifier
 from device.errors import LitesightError
 from device.machine import read_facts
 from device.progress import Progress, silent
@@ -104,7 +105,7 @@ def run_demo(
     stages["export and prove"], clock = time.monotonic() - clock, time.monotonic()
 
     say("4/5 classifying held-out photos as a Raspberry Pi would")
-    classifier = runner.load_classifier(result.bundle.path)
+    classifier = load_classifier(result.bundle.path)
     right = _classify(classifier, result.dataset.test[:: max(1, len(result.dataset.test) // CLASSIFIED)], progress)
     stages["classify"], clock = time.monotonic() - clock, time.monotonic()
 
@@ -180,13 +181,14 @@ def _export(bundle: Path, firmware: Path, golden: Golden, progress: Progress) ->
     return int(np.count_nonzero(outputs != golden.outputs))
 
 
-def _classify(classifier: runner.Classifier, photos: Any, progress: Progress) -> tuple[int, int]:
+def _classify(classifier: Classifier, photos: Any, progress: Progress) -> tuple[int, int]:
     """How many photos the runner names right, and how many it saw."""
     right = 0
     for photo in progress(photos, "Classifying", len(photos)):
         with open_source(str(photo.path)) as source:
-            for result in runner.classify_all(classifier, source, top=1):
-                right += result.classification.predictions[0].index == photo.label
+            for frame in source:
+                answer = classifier.classify(frame.pixels, frame.format, top=1)
+                right += answer.predictions[0].index == photo.label
     return right, len(photos)
 
 

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The loop around the network."""
+
 from __future__ import annotations
 
-import io
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,257 +12,169 @@ from typing import Any
 import numpy as np
 import pytest
 
-import litesight
-from device import runner, sources
+from device import runner
+from device.bundle import Bundle
+from device.capture import Prepared
+from device.classifier import Classifier, FixedModel, load_classifier
+from device.decision import Decision
 from device.errors import LitesightError
-from device.frames import Closing, Frame
-from device.preprocess import PixelFormat
-from device.runner import classify_all, load_classifier
-from device.sources import open_source
-
-Painter = Callable[..., np.ndarray[Any, Any]]
-BundleMaker = Callable[..., Path]
-REPOSITORY = Path(__file__).parents[2]
+from device.frames import Frame
+from device.interpreter import InterpreterError
+from device.runner import results
+from tests.device.fake_camera import picture
 
 
-def test_every_frame_of_a_source_is_classified_and_timed(tiny_bundle: Path, photos: Path) -> None:
-    classifier = load_classifier(tiny_bundle, threads=1)
-    with open_source(str(photos)) as source:
-        results = list(classify_all(classifier, source, top=2))
-    for result in results:
-        best, second = result.classification.predictions
-        assert best.label == Path(result.frame.name).stem
-        assert best.probability > 0.9 > second.probability
-        ms = result.classification.ms
-        assert min(ms.capture, ms.preprocess, ms.invoke, ms.postprocess) > 0
-        assert ms.total == pytest.approx(ms.capture + ms.preprocess + ms.invoke + ms.postprocess)
-    assert [result.frame.index for result in results] == [0, 1, 2]
+class Frames:
+    """A capture that delivers what it was given, ``None`` for a moment without a frame; keeps what came back."""
+
+    def __init__(self, classifier: Classifier, *frames: Frame | None) -> None:
+        self.classifier, self.frames = classifier, list(frames)
+        self.counts: Counter[str] = Counter()
+        self.back: list[int] = []
+
+    @property
+    def ended(self) -> bool:
+        return not self.frames
+
+    def next(self, timeout_s: float) -> Prepared | None:
+        frame = self.frames.pop(0)
+        if frame is None:
+            return None
+        input = np.empty(self.classifier.input_shape, np.int8)
+        self.classifier.prepare(frame.pixels, frame.format, input)
+        return Prepared(frame, SimpleNamespace(), input, self.classifier, 1.5, 0.5, 1_000_000)  # type: ignore[arg-type]
+
+    def done(self, prepared: Prepared) -> None:
+        self.back.append(prepared.frame.index)
+
+    def close(self) -> None:
+        pass
 
 
-def test_each_stage_is_charged_for_its_own_time_only(
-    tiny_bundle: Path, plain: Painter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    classifier = load_classifier(tiny_bundle)
-    ticks = iter([0, 1_000_000, 11_000_000, 111_000_000])
+class TwoModels:
+    """The second is in use; when it fails, the first is again."""
+
+    def __init__(self, first: Classifier, second: Classifier) -> None:
+        self.first, self.now = first, second
+        self.good: list[Classifier] = []
+        self.errors: list[Exception] = []
+
+    def current(self) -> Classifier:
+        return self.now
+
+    def worked(self, classifier: Classifier) -> None:
+        self.good.append(classifier)
+
+    def failed(self, classifier: Classifier, error: Exception) -> bool:
+        self.errors.append(error)
+        self.now = self.first
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+def frame(colour: str, index: int) -> Frame:
+    return Frame(picture(colour, index), f"frame {index}", index, 0.0)
+
+
+def decide(bundle: Bundle) -> Decision:
+    return Decision(bundle.labels, bundle.manifest.output)
+
+
+@pytest.fixture
+def classifier(tiny_bundle: Path) -> Classifier:
+    return load_classifier(tiny_bundle, threads=1)
+
+
+def test_each_frame_has_its_own_answer_and_is_given_back_when_the_next_is_asked_for(classifier: Classifier) -> None:
+    capture = Frames(classifier, frame("red", 0), None, frame("blue", 1), frame("green", 2))
+    back, labels = [], []
+    for result in results(capture, FixedModel(classifier), decide):
+        labels.append(result.label)
+        back.append(list(capture.back))
+        assert result.bundle is classifier.bundle
+        assert result.predictions == result.classification.predictions
+        alone = classifier.classify(result.frame.pixels, result.frame.format)
+        assert np.array_equal(result.classification.output, alone.output)
+        assert result.input.shape == classifier.input_shape
+    assert labels == ["red", "blue", "green"]
+    assert back == [[], [0], [0, 1]]
+    assert capture.back == [0, 1, 2]
+
+
+def test_times_are_those_of_the_stages(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([3_000_000, 4_000_000, 14_000_000, 114_000_000])
     monkeypatch.setattr(runner, "time", SimpleNamespace(perf_counter_ns=lambda: next(ticks)))
-    ms = classifier.classify(plain("red"), capture_ms=1000.0).ms
-    assert (ms.capture, ms.preprocess, ms.invoke, ms.postprocess, ms.total) == (1000, 1, 10, 100, 1111)
+    (result,) = results(Frames(classifier, frame("red", 0)), FixedModel(classifier), decide)
+    ms = result.classification.ms
+    # The rule of decision is made for the first frame, which is not the network's time.
+    assert (ms.capture, ms.preprocess, ms.wait, ms.invoke, ms.postprocess) == (1.5, 0.5, 3, 10, 100)
+    assert ms.latency == 113.5
+    assert ms.total == 115
 
 
-def test_the_order_of_colours_is_told_by_the_format(tiny_bundle: Path, plain: Painter) -> None:
-    classifier = load_classifier(tiny_bundle)
-    pixels = plain("red")
-    as_rgb = classifier.classify(pixels, PixelFormat.RGB888)
-    as_bgr = classifier.classify(pixels, PixelFormat.BGR888)
-    assert (as_rgb.predictions[0].label, as_bgr.predictions[0].label) == ("red", "blue")
+def test_smoothing_tells_both_the_mean_and_the_frame_alone(classifier: Classifier) -> None:
+    capture = Frames(classifier, frame("red", 0), frame("red", 1), frame("blue", 2))
+    last = list(results(capture, FixedModel(classifier), lambda b: Decision(b.labels, b.manifest.output, smooth=3)))[-1]
+    assert (last.label, last.predictions[0].label) == ("red", "red")
+    assert last.predictions[0].probability == pytest.approx(2 / 3, abs=0.05)
+    assert last.classification.predictions[0].label == "blue"
 
 
-def test_a_frame_is_classified_by_itself_whatever_came_before(tiny_bundle: Path, plain: Painter) -> None:
-    classifier = load_classifier(tiny_bundle)
-    alone = [each.score for each in classifier.classify(plain("green")).predictions]
-    classifier.classify(plain("red", 30, 90))
-    assert [each.score for each in classifier.classify(plain("green")).predictions] == alone
+def broken(monkeypatch: pytest.MonkeyPatch, classifier: Classifier, error: Exception) -> None:
+    def invoke(input: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(classifier, "invoke", invoke)
 
 
-class SlowSource(Closing):
-    name, live = "slow", True
-    total: int | None = None
-
-    def __iter__(self) -> Iterator[Frame]:
-        for index in range(2):
-            time.sleep(0.02)
-            yield Frame(np.zeros((8, 8, 3), np.uint8), str(index), index, time.monotonic())
-
-
-def test_waiting_for_the_camera_counts_as_capture_and_nothing_else() -> None:
-    waited = [capture_ms for _, capture_ms in runner.timed(SlowSource())]
-    assert len(waited) == 2
-    assert min(waited) >= 20
-
-
-def test_a_bundle_whose_network_is_another_is_refused(make_bundle: BundleMaker) -> None:
-    with pytest.raises(LitesightError, match="contradicts itself"):
-        load_classifier(make_bundle(output={"scale": 0.5, "zero_point": 0, "activation": "none"}))
-
-
-def run(*arguments: str | Path) -> int:
-    return litesight.main(["run", *map(str, arguments)])
-
-
-def test_text_goes_to_stdout_and_the_runtime_to_stderr(
-    tiny_bundle: Path, photos: Path, capfd: pytest.CaptureFixture[str]
+def test_a_network_that_fails_is_an_error_where_there_is_no_other(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(tiny_bundle, "--source", photos, "--top", "2", "--threads", "1") == 0
-    out, err = capfd.readouterr()
-    lines = out.splitlines()
-    assert len(lines) == 3
-    assert lines[0].startswith(f"{photos}/blue/blue.png: blue 99.")
-    assert lines[0].endswith(" ms")
-    assert "capture" in lines[0]
-    assert "1 thread, XNNPACK runs" in err
-    assert "of 4 operators" in err
-    assert len(err.splitlines()) == 1, "nothing but the runtime's line, no chatter of native libraries"
+    broken(monkeypatch, classifier, InterpreterError("the runtime failed"))
+    capture = Frames(classifier, frame("red", 0))
+    with pytest.raises(InterpreterError, match="the runtime failed"):
+        list(results(capture, FixedModel(classifier), decide))
+    assert capture.back == [0]
 
 
-def test_json_lines_are_for_programs(tiny_bundle: Path, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(tiny_bundle, "--source", video, "--json", "--limit", "3", "--top", "9") == 0
-    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [answer["label"] for answer in answers] == ["red", "red", "green"]
-    assert [answer["index"] for answer in answers] == [0, 1, 2]
-    assert answers[2]["name"] == f"{video}#2"
-    assert answers[2]["probability"] == answers[2]["predictions"][0]["probability"] > 0.9
-    assert sorted(each["index"] for each in answers[2]["predictions"]) == [0, 1, 2]
-    assert set(answers[2]["ms"]) == {"capture", "preprocess", "invoke", "postprocess"}
-
-
-def test_below_the_threshold_no_label_is_claimed(
-    tiny_bundle: Path, video: Path, capsys: pytest.CaptureFixture[str]
+def test_a_network_that_fails_gives_way_to_an_older_one(
+    classifier: Classifier, make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(tiny_bundle, "--source", video, "--limit", "1", "--threshold", "0.999") == 0
-    assert "#0: unsure 99." in capsys.readouterr().out
-    assert run(tiny_bundle, "--source", video, "--limit", "1", "--threshold", "0.999", "--json") == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert answer["label"] is None
-    assert answer["predictions"][0]["label"] == "red"
+    newer = load_classifier(make_bundle("newer.bundle"), threads=1)
+    error = InterpreterError("the runtime failed")
+    broken(monkeypatch, newer, error)
+    model = TwoModels(classifier, newer)
+    capture = Frames(newer, frame("red", 0), frame("blue", 1))
+    found = []
+    for result in results(capture, model, decide, lambda: setattr(capture, "classifier", model.now) or True):
+        found.append((result.frame.index, result.label, result.bundle.path))
+    assert found == [(1, "blue", classifier.bundle.path)]
+    assert model.errors == [error]
+    assert model.good == [classifier]
+    assert capture.back == [0, 1]
 
 
-def test_an_unreadable_photo_is_left_out_and_the_exit_status_tells(
-    tiny_bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+def test_a_decision_that_a_new_model_does_not_allow_counts_as_its_failure(
+    classifier: Classifier, make_bundle: Callable[..., Path]
 ) -> None:
-    (photos / "a.jpg").write_text("not a photo")
-    assert run(tiny_bundle, "--source", photos, "--json") == 1
-    out, err = capsys.readouterr()
-    assert len(out.splitlines()) == 3
-    assert "a.jpg" in err
-    assert "1 photo was unreadable and left out" in err
+    other = load_classifier(make_bundle("other.bundle", labels=("cat", "dog", "bird")), threads=1)
+    model = TwoModels(classifier, other)
+    capture = Frames(other, frame("red", 0), frame("red", 1))
+
+    def rejecting(bundle: Bundle) -> Decision:
+        return Decision(bundle.labels, bundle.manifest.output, reject=("blue",))
+
+    turns = results(capture, model, rejecting, lambda: setattr(capture, "classifier", model.now) or True)
+    assert [result.label for result in turns] == ["red"]
+    assert isinstance(model.errors[0], LitesightError)
 
 
-def test_a_file_name_cannot_forge_lines_or_colours(
-    tiny_bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    evil = photos / "evil\nfake.png: red 100%\x1b[31m.png"
-    (photos / "red" / "red.png").rename(evil)
-    assert run(tiny_bundle, "--source", evil) == 0
-    out = capsys.readouterr().out
-    assert len(out.splitlines()) == 1
-    assert "\x1b" not in out
-    assert run(tiny_bundle, "--source", evil, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["name"] == str(evil)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["--top", "0"], "at least 1, found '0'"),
-        (["--limit", "-3"], "at least 1, found '-3'"),
-        (["--threads", "many"], "1 to 64 threads, found 'many'"),
-        (["--threads", "0"], "1 to 64 threads, found '0'"),
-        (["--threads", "65"], "1 to 64 threads, found '65'"),
-        (["--threads", "100000"], "1 to 64 threads, found '100000'"),
-        (["--threshold", "1.5"], "from 0 to 1, found '1.5'"),
-        (["--threshold", "nan"], "from 0 to 1, found 'nan'"),
-    ],
-)
-def test_a_wrong_option_is_one_line_and_status_2(
-    tiny_bundle: Path, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        run(tiny_bundle, "--source", "x.png", *arguments)
-    assert caught.value.code == 2
-    err = capsys.readouterr().err
-    assert told in err
-    assert len(err.splitlines()) == 1
-
-
-def test_a_damaged_network_is_one_line(tiny_bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tiny_bundle / "model.tflite"
-    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    assert run(tiny_bundle, "--source", photos) == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert len(err.splitlines()) == 1
-    assert "model.tflite is damaged" in err
-
-
-def start(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "litesight.py", "run", *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
-
-
-def test_a_reader_that_goes_away_ends_the_run_without_a_word(tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
-    many = tmp_path / "many"
-    many.mkdir()
-    for number in range(400):
-        os.link(photos / "red" / "red.png", many / f"{number:03}.png")
-    process = start(tiny_bundle, "--source", many)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.wait(timeout=60) == 0
-    assert "Traceback" not in (err := process.stderr.read())
-    assert "error" not in err
-    process.stderr.close()
-
-
-def test_ctrl_c_ends_the_run_between_two_whole_lines(tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
-    many = tmp_path / "many"
-    many.mkdir()
-    for number in range(5000):
-        os.link(photos / "red" / "red.png", many / f"{number:04}.png")
-    answers = tmp_path / "answers.jsonl"
-    command = [sys.executable, "litesight.py", "run", str(tiny_bundle), "--source", str(many), "--json"]
-    # Into a file, not a pipe: what a pipe's reader holds in its buffers would be missing from what the test looks at.
-    with answers.open("wb") as stdout:
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=stdout, stderr=subprocess.PIPE, text=True)
-        while not answers.stat().st_size and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    text = answers.read_text()
-    assert text.endswith("}\n")
-    assert {json.loads(line)["label"] for line in text.splitlines()} == {"red"}
-    assert len(text.splitlines()) < 5000
-
-
-class InterruptedStdout(io.StringIO):
-    """Ctrl-C arrives as soon as the first characters are out."""
-
-    def write(self, text: str) -> int:
-        super().write(text)
-        raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("form", [[], ["--json"]])
-def test_ctrl_c_while_a_line_is_written_leaves_it_whole(
-    tiny_bundle: Path, video: Path, form: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stdout = InterruptedStdout()
-    monkeypatch.setattr(sys, "stdout", stdout)
-    assert run(tiny_bundle, "--source", video, *form) == 130
-    assert stdout.getvalue().count("\n") == 1
-    assert stdout.getvalue().endswith("\n")
-
-
-class EndlessCamera(Closing):
-    name, live = "camera", True
-    total: int | None = None
-
-    def __iter__(self) -> Iterator[Frame]:
-        yield Frame(np.zeros((8, 8, 3), np.uint8), "camera#0", 0, time.monotonic())
-        raise KeyboardInterrupt
-
-
-def test_ctrl_c_is_how_a_camera_ends_and_no_failure(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "open_source", lambda spec, on_bad: EndlessCamera())
-    assert run(tiny_bundle, "--source", "usb:0") == 0
-
-
-def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        run("--help")
-    assert "litesight run solar.bundle --source usb:0" in capsys.readouterr().out
+def test_the_loop_ends_when_it_is_told_to_and_comes_round_without_frames(classifier: Classifier) -> None:
+    capture = Frames(classifier, None, None, frame("red", 0), frame("red", 1))
+    turns = iter([True, True, True, False])
+    assert [result.frame.index for result in results(capture, FixedModel(classifier), decide, lambda: next(turns))] == [
+        0
+    ]
+    assert capture.frames, "the last frame was not fetched"

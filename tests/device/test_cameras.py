@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""USB cameras, with a stand-in for ``cv2.VideoCapture``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+from device import cameras
+from device.frames import SourceError, opencv_format
+from device.preprocess import PixelFormat
+from device.sources import open_source
+from tests.device.fake_camera import FakeCapture, picture
+
+Plug = Callable[[FakeCapture], FakeCapture]
+RED = cv2.cvtColor(picture("red"), cv2.COLOR_RGB2BGR)
+
+
+def test_grey_cameras_are_read_as_grey_and_unknown_layouts_are_an_error() -> None:
+    assert opencv_format(np.full((4, 6), 9, np.uint8), "camera 0") is PixelFormat.GREY8
+    with pytest.raises(SourceError, match=r"camera 0: expected 8-bit .* found uint16 \(4, 6\)"):
+        opencv_format(np.zeros((4, 6), np.uint16), "camera 0")
+
+
+@pytest.mark.parametrize("spec", ["77", "usb:77", "camera:77", "/dev/video77"])
+def test_a_camera_that_does_not_exist_is_told_and_opencv_keeps_quiet(
+    spec: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SourceError, match="camera 77 not found: there is no /dev/video77"):
+        open_source(spec)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def plug_in(monkeypatch: pytest.MonkeyPatch) -> Plug:
+    def plug(capture: FakeCapture) -> FakeCapture:
+        monkeypatch.setattr(cameras, "_check_device", lambda number: None)
+        monkeypatch.setattr(cameras, "_open_v4l2", lambda number: capture)
+        return capture
+
+    return plug
+
+
+def test_a_usb_camera_delivers_what_opencv_reads_and_a_lost_frame_is_passed_over(plug_in: Plug) -> None:
+    capture = plug_in(FakeCapture([RED, None, RED, *[None] * 4, RED]))
+    with open_source("usb:0") as source:
+        assert (source.live, source.total) == (True, None)
+        frames = iter(source)
+        got = [next(frames) for _ in range(3)]
+        assert all(frame.format is PixelFormat.BGR888 and np.array_equal(frame.pixels, RED) for frame in got)
+        assert [frame.name for frame in got] == ["camera 0#0", "camera 0#1", "camera 0#2"]
+        with pytest.raises(SourceError, match="5 reads in a row failed"):
+            next(frames)
+    assert capture.released
+
+
+def test_a_read_that_took_as_long_as_opencv_waits_is_the_end(plug_in: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cameras, "READ_TIMEOUT_S", 0)
+    plug_in(FakeCapture([RED, None, RED]))
+    with open_source("usb:0") as source:
+        frames = iter(source)
+        next(frames)
+        with pytest.raises(SourceError, match="camera 0 delivers no pictures: a read failed"):
+            next(frames)
+
+
+def test_opencv_writes_into_a_frame_that_was_given_back(plug_in: Plug) -> None:
+    capture = plug_in(FakeCapture([RED, RED, RED]))
+    with open_source("usb:0") as source:
+        frames = iter(source)
+        first, second = next(frames), next(frames)
+        source.recycle(first)
+        third = next(frames)
+    assert third.pixels is first.pixels
+    assert second.pixels is not first.pixels
+    assert [offered is None for offered in capture.offered] == [True, True, False]
+
+
+def test_a_frame_is_as_old_as_the_driver_says_if_its_clock_is_ours(plug_in: Plug) -> None:
+    now = time.monotonic()
+    plug_in(FakeCapture([RED, RED, RED], stamps=[(now - 0.5) * 1000, (now + 1000) * 1000, 0.0]))
+    with open_source("usb:0") as source:
+        frames = iter(source)
+        taken = [next(frames).captured_at for _ in range(3)]
+    assert taken[0] == pytest.approx(now - 0.5)
+    # A time to come, and none at all: the frame is as old as its delivery.
+    assert all(now <= each <= time.monotonic() for each in taken[1:])
+
+
+def test_a_camera_in_use_is_told_and_let_go(plug_in: Plug) -> None:
+    capture = plug_in(FakeCapture([], opened=False))
+    with pytest.raises(SourceError, match="camera 3 cannot be opened: it is in use"):
+        open_source("3")
+    assert capture.released

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import litesight
+from device import sources
+from device.frames import Closing, Frame
+
+Painter = Callable[..., np.ndarray[Any, Any]]
+BundleMaker = Callable[..., Path]
+REPOSITORY = Path(__file__).parents[2]
+
+
+def run(*arguments: str | Path) -> int:
+    return litesight.main(["run", *map(str, arguments)])
+
+
+def test_text_goes_to_stdout_and_the_runtime_to_stderr(
+    tiny_bundle: Path, photos: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tiny_bundle, "--source", photos, "--top", "2", "--threads", "1") == 0
+    out, err = capfd.readouterr()
+    lines = out.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith(f"{photos}/blue/blue.png: blue 99.")
+    assert lines[0].endswith(" ms")
+    assert "capture" in lines[0]
+    assert "1 thread, XNNPACK runs" in err
+    assert "of 4 operators" in err
+    assert len(err.splitlines()) == 1, "nothing but the runtime's line, no chatter of native libraries"
+
+
+def test_json_lines_are_for_programs(tiny_bundle: Path, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tiny_bundle, "--source", video, "--json", "--limit", "3", "--top", "9") == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["label"] for answer in answers] == ["red", "red", "green"]
+    assert [answer["index"] for answer in answers] == [0, 1, 2]
+    assert answers[2]["name"] == f"{video}#2"
+    assert answers[2]["probability"] == answers[2]["predictions"][0]["probability"] > 0.9
+    assert sorted(each["index"] for each in answers[2]["predictions"]) == [0, 1, 2]
+    assert set(answers[2]["ms"]) == {"capture", "preprocess", "wait", "invoke", "postprocess"}
+    assert min(answers[2]["ms"].values()) >= 0
+    assert answers[2]["age_ms"] > 0
+    times = [datetime.fromisoformat(answer["time"]) for answer in answers]
+    assert times == sorted(times)
+    assert abs((datetime.now(UTC) - times[2]).total_seconds()) < 60
+
+
+def test_below_the_threshold_no_label_is_claimed(
+    tiny_bundle: Path, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tiny_bundle, "--source", video, "--limit", "1", "--threshold", "0.999") == 0
+    assert "#0: unsure 99." in capsys.readouterr().out
+    assert run(tiny_bundle, "--source", video, "--limit", "1", "--threshold", "0.999", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["label"] is None
+    assert answer["predictions"][0]["label"] == "red"
+
+
+def test_an_unreadable_photo_is_left_out_and_the_exit_status_tells(
+    tiny_bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "a.jpg").write_text("not a photo")
+    assert run(tiny_bundle, "--source", photos, "--json") == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 3
+    assert "a.jpg" in err
+    assert "1 photo was unreadable and left out" in err
+
+
+def test_a_file_name_cannot_forge_lines_or_colours(
+    tiny_bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = photos / "evil\nfake.png: red 100%\x1b[31m.png"
+    (photos / "red" / "red.png").rename(evil)
+    assert run(tiny_bundle, "--source", evil) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 1
+    assert "\x1b" not in out
+    assert run(tiny_bundle, "--source", evil, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["name"] == str(evil)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--top", "0"], "at least 1, found '0'"),
+        (["--limit", "-3"], "at least 1, found '-3'"),
+        (["--threads", "many"], "1 to 64 threads, found 'many'"),
+        (["--threads", "0"], "1 to 64 threads, found '0'"),
+        (["--threads", "65"], "1 to 64 threads, found '65'"),
+        (["--threads", "100000"], "1 to 64 threads, found '100000'"),
+        (["--threshold", "1.5"], "from 0 to 1, found '1.5'"),
+        (["--threshold", "nan"], "from 0 to 1, found 'nan'"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_status_2(
+    tiny_bundle: Path, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(tiny_bundle, "--source", "x.png", *arguments)
+    assert caught.value.code == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_damaged_network_is_one_line(tiny_bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tiny_bundle / "model.tflite"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    assert run(tiny_bundle, "--source", photos) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert "model.tflite is damaged" in err
+
+
+def start(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "litesight.py", "run", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def test_a_reader_that_goes_away_ends_the_run_without_a_word(tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(400):
+        os.link(photos / "red" / "red.png", many / f"{number:03}.png")
+    process = start(tiny_bundle, "--source", many)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert "Traceback" not in (err := process.stderr.read())
+    assert "error" not in err
+    process.stderr.close()
+
+
+def test_ctrl_c_ends_the_run_between_two_whole_lines(tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(5000):
+        os.link(photos / "red" / "red.png", many / f"{number:04}.png")
+    answers = tmp_path / "answers.jsonl"
+    command = [sys.executable, "litesight.py", "run", str(tiny_bundle), "--source", str(many), "--json"]
+    # Into a file, not a pipe: what a pipe's reader holds in its buffers would be missing from what the test looks at.
+    with answers.open("wb") as stdout:
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=stdout, stderr=subprocess.PIPE, text=True)
+        while not answers.stat().st_size and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    text = answers.read_text()
+    assert text.endswith("}\n")
+    assert {json.loads(line)["label"] for line in text.splitlines()} == {"red"}
+    assert len(text.splitlines()) < 5000
+
+
+class InterruptedStdout(io.StringIO):
+    """Ctrl-C arrives as soon as the first characters are out."""
+
+    def write(self, text: str) -> int:
+        super().write(text)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_ctrl_c_while_a_line_is_written_leaves_it_whole(
+    tiny_bundle: Path, video: Path, form: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdout = InterruptedStdout()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert run(tiny_bundle, "--source", video, *form) == 130
+    assert stdout.getvalue().count("\n") == 1
+    assert stdout.getvalue().endswith("\n")
+
+
+class EndlessCamera(Closing):
+    name, live = "camera", True
+    total: int | None = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield Frame(np.zeros((8, 8, 3), np.uint8), "camera#0", 0, time.monotonic())
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_is_how_a_camera_ends_and_no_failure(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "open_source", lambda spec, on_bad, short_side: EndlessCamera())
+    assert run(tiny_bundle, "--source", "usb:0") == 0
+
+
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("--help")
+    assert "litesight run solar.bundle --source usb:0" in capsys.readouterr().out

@@ -9,6 +9,7 @@ import importlib
 import io
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn, TextIO
@@ -208,5 +209,14 @@ def _own_version() -> str:
         return "(not installed)"
 
 
+def process(argv: Sequence[str] | None = None) -> NoReturn:
+    """The whole process ``litesight``: :func:`main`, and an end that no camera's driver can spoil."""
+    status = main(argv)
+    if any(thread.name == "camera" for thread in threading.enumerate()):
+        # It hangs in a driver. Python's end would take OpenCV from under it, and the process might crash.
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    process()

@@ -75,7 +75,8 @@ class Summary:
             "replaced": "not classified because a newer one came",
             "repeats": "delivered again by the camera",
             "stale": "too old",
-            "recovered": "times the camera came back",
         }
         events = "".join(f"; {counts[name]} {words}" for name, words in told.items() if counts[name])
+        if times := counts["recovered"]:
+            events += f"; the camera came back {times} time{'' if times == 1 else 's'}"
         return f"{frames} in {seconds:.1f} s{rate}{latency}{events}"

@@ -65,6 +65,11 @@ class Decision:
         self._search: NDArray[np.float64] = np.empty(len(labels))
         self._seen = 0
 
+    @property
+    def smooth(self) -> int:
+        """Over how many frames the probabilities are averaged."""
+        return len(self._window)
+
     def decide(self, output: NDArray[Any]) -> tuple[tuple[Prediction, ...], str | None]:
         """Take the next frame's answer into account.
 

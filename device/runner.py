@@ -21,18 +21,24 @@ from device.results import Classification, Result, StageTimes
 TURN_S: Final = 0.2
 """The loop comes round so often, at least, with or without a frame."""
 
+GAP_S: Final = 2.0
+"""What a camera sees after such a gap has little to do with what it saw before: smoothing begins anew."""
+
 
 class Decides(Protocol):
-    """From what the network said, over some frames perhaps, to what is told.
+    """From what the network said, over some frames perhaps, to what is told."""
 
-    Attributes:
-        smooth: over how many frames.
-    """
-
-    smooth: int
+    @property
+    def smooth(self) -> int:
+        """Over how many frames."""
+        ...
 
     def decide(self, output: NDArray[Any]) -> tuple[tuple[Prediction, ...], str | None]:
         """The likeliest classes, likeliest first, and the label; None if the answer is none of the labels."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the frames so far."""
         ...
 
 
@@ -66,6 +72,7 @@ def results(
     """
     decision: Decides | None = None
     decides_for: Classifier | None = None
+    taken_at = 0.0
     while on_turn() and not capture.ended:
         prepared = capture.next(TURN_S)
         if prepared is None:
@@ -76,6 +83,9 @@ def results(
             if decision is None or classifier is not decides_for:
                 decision, decides_for = decider(classifier.bundle), classifier
                 started = time.perf_counter_ns()
+            if prepared.frame.captured_at - taken_at > GAP_S:
+                decision.reset()
+            taken_at = prepared.frame.captured_at
             output = classifier.invoke(prepared.input)
             invoked = time.perf_counter_ns()
             predictions, label = decision.decide(output)

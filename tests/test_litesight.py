@@ -133,7 +133,7 @@ def run(args):
 probe.run = run
 sys.modules["probe_command"] = probe
 litesight.COMMANDS["probe"] = "probe_command"
-sys.exit(litesight.main(["probe"]))
+sys.exit(litesight.main(['probe']))
 """
 
 
@@ -207,3 +207,10 @@ def test_a_missing_package_is_not_asked_of_the_package_index_by_our_name(
         "litesight: error: litesight export needs the Python package jinja2 "
         "(in a checkout of litesight: pip install '.[host]')\n"
     )
+
+
+def test_a_camera_whose_driver_hangs_does_not_keep_the_process() -> None:
+    hangs = "import threading; threading.Thread(target=threading.Event().wait, args=(600,), name='camera').start()"
+    probe = PROBE.format(body=f"{hangs}; print('answer')")
+    done = start(probe.replace("sys.exit(litesight.main(['probe']))", "litesight.process(['probe'])"), "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "answer\n", "")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,12 +89,7 @@ def run(args: argparse.Namespace) -> int:
         classifier = load_classifier(args.bundle, args.threads)
         _decision(args, classifier.bundle)  # a label that does not exist is told before a camera is opened
         print(describe_interpreter(classifier.interpreter), file=sys.stderr)
-        status = _classify(args, FixedModel(classifier), stop)
-    if any(thread.name in ("camera", "capture") for thread in threading.enumerate()):
-        # A thread that hangs in a camera's driver would be torn out of it half-way through Python's end.
-        sys.stdout.flush()
-        os._exit(status)
-    return status
+        return _classify(args, FixedModel(classifier), stop)
 
 
 def _classify(args: argparse.Namespace, model: Model, stop: Stop) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import threading
 import time
 from collections import Counter
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from device.decision import Decision
 from numpy.typing import NDArray
 
 from device import cameras
 from device.camera_capture import CameraCapture, CameraEvent, Limits
 from device.classifier import FixedModel, load_classifier
+from device.decision import Decision
 from device.machine import read_memory
 from device.runner import results
 from device.sources import open_source
@@ -147,7 +146,7 @@ def soak(bundle: Path, frames: int) -> dict[str, Any]:
         if world.delivered >= next_sample:
             next_sample += max(1, frames // 200)
             memory.append((world.delivered, read_memory()[0] or 0))
-            descriptors.append(len(os.listdir("/proc/self/fd")))
+            descriptors.append(sum(1 for _ in Path("/proc/self/fd").iterdir()))
             threads.append(threading.active_count())
     capture.close()
     return {

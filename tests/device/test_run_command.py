@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 import litesight
 from device import sources
-from device.frames import Closing, Frame
+from device.frames import Frame, SourceError
+from tests.device.fake_camera import ScriptedCamera, picture
 
 Painter = Callable[..., np.ndarray[Any, Any]]
 BundleMaker = Callable[..., Path]
@@ -193,18 +195,110 @@ def test_ctrl_c_while_a_line_is_written_leaves_it_whole(
     assert stdout.getvalue().endswith("\n")
 
 
-class EndlessCamera(Closing):
-    name, live = "camera", True
-    total: int | None = None
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_in_the_middle_of_a_video_leaves_whole_lines_and_ends_at_once(
+    tiny_bundle: Path, tmp_path: Path, number: int, status: int
+) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "long.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
+    for index in range(3000):
+        writer.write(cv2.cvtColor(picture("red", index % 7), cv2.COLOR_RGB2BGR))
+    writer.release()
+    process = start(tiny_bundle, "--source", tmp_path / "long.avi", "--json")
+    assert process.stdout is not None
+    lines = [process.stdout.readline()]
+    process.send_signal(number)
+    sent = time.monotonic()
+    out, err = process.communicate(timeout=30)
+    took_s = time.monotonic() - sent
+    assert process.returncode == status, err
+    lines += out.splitlines(keepends=True)
+    assert all(json.loads(line)["label"] == "red" and line.endswith("}\n") for line in lines)
+    assert len(lines) < 3000
+    assert took_s < 10  # a machine under load; what is asked for is measured by make bench-pi
+    assert len(err.splitlines()) == 1
+
+
+class Interrupt(ScriptedCamera):
+    """Asks the process to stop after its script."""
+
+    def __init__(self, *script: Any, number: int) -> None:
+        super().__init__(*script)
+        self.number = number
 
     def __iter__(self) -> Iterator[Frame]:
-        yield Frame(np.zeros((8, 8, 3), np.uint8), "camera#0", 0, time.monotonic())
-        raise KeyboardInterrupt
+        for index, pixels in enumerate(self.script):
+            yield Frame(pixels, f"camera 0#{index}", index, time.monotonic())
+            time.sleep(0.05)  # the newest frame wins, and here each is to be seen
+        os.kill(os.getpid(), self.number)
 
 
-def test_ctrl_c_is_how_a_camera_ends_and_no_failure(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "open_source", lambda spec, on_bad, short_side: EndlessCamera())
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_are_how_a_camera_ends_and_no_failure(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    camera = Interrupt(picture("red", 0), picture("blue", 1), number=number)
+    monkeypatch.setattr(sources, "open_source", lambda spec, on_bad, short_side: camera)
     assert run(tiny_bundle, "--source", "usb:0") == 0
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[1].split()[0] for line in out.splitlines()] == ["red", "blue"]
+    assert err.splitlines()[-1].startswith("litesight: 2 frames in ")
+    assert camera.closed.is_set()
+
+
+def test_a_camera_that_fails_is_told_on_stderr_and_the_answers_go_on(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cameras = [
+        ScriptedCamera(picture("red", 0), SourceError("camera 0 delivers no pictures: 5 reads in a row failed")),
+        ScriptedCamera(picture("blue", 1)),
+    ]
+    sides = []
+
+    def open_source(spec: str, on_bad: Any, short_side: int) -> ScriptedCamera:
+        sides.append(short_side)
+        return cameras[len(sides) - 1]
+
+    monkeypatch.setattr(sources, "open_source", open_source)
+    assert run(tiny_bundle, "--source", "usb:0", "--limit", "2", "--json") == 0
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["label"] for line in out.splitlines()] == ["red", "blue"]
+    assert "litesight: warning: camera 0 delivers no pictures: 5 reads in a row failed; it is opened again in" in err
+    assert "litesight: warning: camera 0 delivers pictures again" in err
+    assert "; the camera came back 1 time" in err
+    assert sides == [16, 16], "a camera that can scale learns what the network takes"
+
+
+def test_changes_alone_make_a_line_where_that_is_asked_for(
+    tiny_bundle: Path, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tiny_bundle, "--source", video, "--json", "--changes") == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(answer["index"], answer["label"]) for answer in answers] == [(0, "red"), (2, "green"), (4, "blue")]
+
+
+def test_a_reject_class_is_no_label(tiny_bundle: Path, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tiny_bundle, "--source", video, "--json", "--reject", "green", "--changes") == 0
+    labels = [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()]
+    assert labels == ["red", None, "blue"]
+
+
+def test_a_reject_class_that_the_model_lacks_is_told_before_anything_is_opened(
+    tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tiny_bundle, "--source", "usb:77", "--reject", "gren") == 2
+    err = capsys.readouterr().err
+    assert "did you mean 'green'?" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_smoothing_tells_the_mean_of_the_last_frames(
+    tiny_bundle: Path, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tiny_bundle, "--source", video, "--json", "--smooth", "5") == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    # The fifth frame is the first blue one, after two red and two green ones.
+    assert answers[4]["label"] != "blue"
+    assert answers[4]["probability"] == pytest.approx(0.4, abs=0.05)
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:

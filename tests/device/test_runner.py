@@ -15,20 +15,20 @@ import pytest
 from device import runner
 from device.bundle import Bundle
 from device.capture import Prepared
-from device.classifier import Classifier, FixedModel, load_classifier
+from device.classifier import Classifier, FixedModel, Model, load_classifier
 from device.decision import Decision
 from device.errors import LitesightError
 from device.frames import Frame
 from device.interpreter import InterpreterError
 from device.runner import results
-from tests.device.fake_camera import picture
+from tests.device.fake_camera import ScriptedCamera, picture
 
 
 class Frames:
     """A capture that delivers what it was given, ``None`` for a moment without a frame; keeps what came back."""
 
-    def __init__(self, classifier: Classifier, *frames: Frame | None) -> None:
-        self.classifier, self.frames = classifier, list(frames)
+    def __init__(self, model: Model, *frames: Frame | None) -> None:
+        self.model, self.frames = model, list(frames)
         self.counts: Counter[str] = Counter()
         self.back: list[int] = []
 
@@ -40,9 +40,10 @@ class Frames:
         frame = self.frames.pop(0)
         if frame is None:
             return None
-        input = np.empty(self.classifier.input_shape, np.int8)
-        self.classifier.prepare(frame.pixels, frame.format, input)
-        return Prepared(frame, SimpleNamespace(), input, self.classifier, 1.5, 0.5, 1_000_000)  # type: ignore[arg-type]
+        classifier = self.model.current()
+        input = np.empty(classifier.input_shape, np.int8)
+        classifier.prepare(frame.pixels, frame.format, input)
+        return Prepared(frame, ScriptedCamera(), input, classifier, 1.5, 0.5, 1_000_000)
 
     def done(self, prepared: Prepared) -> None:
         self.back.append(prepared.frame.index)
@@ -88,7 +89,7 @@ def classifier(tiny_bundle: Path) -> Classifier:
 
 
 def test_each_frame_has_its_own_answer_and_is_given_back_when_the_next_is_asked_for(classifier: Classifier) -> None:
-    capture = Frames(classifier, frame("red", 0), None, frame("blue", 1), frame("green", 2))
+    capture = Frames(FixedModel(classifier), frame("red", 0), None, frame("blue", 1), frame("green", 2))
     back, labels = [], []
     for result in results(capture, FixedModel(classifier), decide):
         labels.append(result.label)
@@ -106,7 +107,7 @@ def test_each_frame_has_its_own_answer_and_is_given_back_when_the_next_is_asked_
 def test_times_are_those_of_the_stages(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([3_000_000, 4_000_000, 14_000_000, 114_000_000])
     monkeypatch.setattr(runner, "time", SimpleNamespace(perf_counter_ns=lambda: next(ticks)))
-    (result,) = results(Frames(classifier, frame("red", 0)), FixedModel(classifier), decide)
+    (result,) = results(Frames(FixedModel(classifier), frame("red", 0)), FixedModel(classifier), decide)
     ms = result.classification.ms
     # The rule of decision is made for the first frame, which is not the network's time.
     assert (ms.capture, ms.preprocess, ms.wait, ms.invoke, ms.postprocess) == (1.5, 0.5, 3, 10, 100)
@@ -115,11 +116,18 @@ def test_times_are_those_of_the_stages(classifier: Classifier, monkeypatch: pyte
 
 
 def test_smoothing_tells_both_the_mean_and_the_frame_alone(classifier: Classifier) -> None:
-    capture = Frames(classifier, frame("red", 0), frame("red", 1), frame("blue", 2))
+    capture = Frames(FixedModel(classifier), frame("red", 0), frame("red", 1), frame("blue", 2))
     last = list(results(capture, FixedModel(classifier), lambda b: Decision(b.labels, b.manifest.output, smooth=3)))[-1]
     assert (last.label, last.predictions[0].label) == ("red", "red")
     assert last.predictions[0].probability == pytest.approx(2 / 3, abs=0.05)
     assert last.classification.predictions[0].label == "blue"
+
+
+def test_smoothing_begins_anew_after_a_gap(classifier: Classifier) -> None:
+    late = Frame(picture("blue", 2), "late", 2, 60.0)
+    capture = Frames(FixedModel(classifier), frame("red", 0), frame("red", 1), late)
+    answers = results(capture, FixedModel(classifier), lambda b: Decision(b.labels, b.manifest.output, smooth=3))
+    assert [result.label for result in answers] == ["red", "red", "blue"]
 
 
 def broken(monkeypatch: pytest.MonkeyPatch, classifier: Classifier, error: Exception) -> None:
@@ -133,7 +141,7 @@ def test_a_network_that_fails_is_an_error_where_there_is_no_other(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken(monkeypatch, classifier, InterpreterError("the runtime failed"))
-    capture = Frames(classifier, frame("red", 0))
+    capture = Frames(FixedModel(classifier), frame("red", 0))
     with pytest.raises(InterpreterError, match="the runtime failed"):
         list(results(capture, FixedModel(classifier), decide))
     assert capture.back == [0]
@@ -146,9 +154,9 @@ def test_a_network_that_fails_gives_way_to_an_older_one(
     error = InterpreterError("the runtime failed")
     broken(monkeypatch, newer, error)
     model = TwoModels(classifier, newer)
-    capture = Frames(newer, frame("red", 0), frame("blue", 1))
+    capture = Frames(model, frame("red", 0), frame("blue", 1))
     found = []
-    for result in results(capture, model, decide, lambda: setattr(capture, "classifier", model.now) or True):
+    for result in results(capture, model, decide):
         found.append((result.frame.index, result.label, result.bundle.path))
     assert found == [(1, "blue", classifier.bundle.path)]
     assert model.errors == [error]
@@ -161,18 +169,18 @@ def test_a_decision_that_a_new_model_does_not_allow_counts_as_its_failure(
 ) -> None:
     other = load_classifier(make_bundle("other.bundle", labels=("cat", "dog", "bird")), threads=1)
     model = TwoModels(classifier, other)
-    capture = Frames(other, frame("red", 0), frame("red", 1))
+    capture = Frames(model, frame("red", 0), frame("red", 1))
 
     def rejecting(bundle: Bundle) -> Decision:
         return Decision(bundle.labels, bundle.manifest.output, reject=("blue",))
 
-    turns = results(capture, model, rejecting, lambda: setattr(capture, "classifier", model.now) or True)
+    turns = results(capture, model, rejecting)
     assert [result.label for result in turns] == ["red"]
     assert isinstance(model.errors[0], LitesightError)
 
 
 def test_the_loop_ends_when_it_is_told_to_and_comes_round_without_frames(classifier: Classifier) -> None:
-    capture = Frames(classifier, None, None, frame("red", 0), frame("red", 1))
+    capture = Frames(FixedModel(classifier), None, None, frame("red", 0), frame("red", 1))
     turns = iter([True, True, True, False])
     assert [result.frame.index for result in results(capture, FixedModel(classifier), decide, lambda: next(turns))] == [
         0

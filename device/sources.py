@@ -44,7 +44,7 @@ def open_source(spec: str, on_bad: OnBad = _raise) -> Source:
 
         return V4L2Camera(int(camera[1] or camera[2]))
     if camera := _PICAMERA.fullmatch(spec):
-        from device.cameras import PiCamera
+        from device.pi_camera import PiCamera
 
         return PiCamera(int(camera[1] or 0))
     if re.match(r"(usb|camera|picamera2):", spec):

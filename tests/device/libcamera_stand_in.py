@@ -129,9 +129,9 @@ class Rectangle:
 
 class Transform:
     def __init__(self, other: Transform | None = None, hflip: int = 0, vflip: int = 0, transpose: int = 0) -> None:
-        if other is not None:
-            hflip, vflip, transpose = other.hflip, other.vflip, other.transpose
-        self.hflip, self.vflip, self.transpose = hflip, vflip, transpose
+        self.hflip: int = other.hflip if other else hflip
+        self.vflip: int = other.vflip if other else vflip
+        self.transpose: int = other.transpose if other else transpose
 
     def __str__(self) -> str:  # picamera2 makes it the __repr__ too
         return f"hflip={self.hflip} vflip={self.vflip} transpose={self.transpose}"
@@ -143,14 +143,12 @@ class ColorSpace:
 
     def __init__(self, primaries: Any, function: Any = None, encoding: Any = None, range: Any = None) -> None:
         if isinstance(primaries, ColorSpace):
-            other = primaries
-            primaries, function, encoding, range = (
-                other.primaries,
-                other.transferFunction,
-                other.ycbcrEncoding,
-                other.range,
-            )
-        self.primaries, self.transferFunction, self.ycbcrEncoding, self.range = primaries, function, encoding, range
+            vars(self).update(vars(primaries))
+            return
+        self.primaries: Any = primaries
+        self.transferFunction: Any = function
+        self.ycbcrEncoding: Any = encoding
+        self.range: Any = range
 
     def __str__(self) -> str:
         return f"{self.primaries}/{self.transferFunction}/{self.ycbcrEncoding}/{self.range}"
@@ -200,7 +198,8 @@ class Stream:
 class StreamConfiguration:
     def __init__(self, camera: Camera, role: StreamRole) -> None:
         self.role, self.stream = role, Stream()
-        self.size, self.pixel_format = Size(640, 480), PixelFormat("XRGB8888")
+        name, size, _, _ = camera.modes[-1] if role is StreamRole.Raw else ("XRGB8888", (640, 480), 0, ())
+        self.size, self.pixel_format = Size(*size), PixelFormat(name)
         self.buffer_count, self.stride, self.frame_size = 4, 0, 0
         self.color_space: ColorSpace | None = None
         self.formats = SimpleNamespace(
@@ -284,7 +283,7 @@ class FrameMetadata:
 class FrameBuffer:
     Plane = Plane
 
-    def __init__(self, planes: list[Plane]) -> None:
+    def __init__(self, planes: list[Any]) -> None:
         self.planes = planes
         self.metadata = SimpleNamespace(status=FrameMetadata.Status.Success, planes=[])
 

@@ -510,7 +510,7 @@ def test_the_real_package_without_libcamera_is_told_as_such(monkeypatch: pytest.
         pytest.skip("picamera2 is not installed")
     for name in [name for name in sys.modules if name.partition(".")[0] in ("picamera2", "libcamera")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "libcamera", None)  # type: ignore[arg-type] # Python's way to say: not there
+    monkeypatch.setitem(sys.modules, "libcamera", None)  # Python's way to say: not there
     with pytest.raises(SourceError, match=r"there is no module libcamera .*pip uninstall picamera2"):
         PiCamera(0)
 

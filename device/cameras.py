@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras: V4L2 through OpenCV (USB), and libcamera through picamera2 (the ribbon cable of a Raspberry Pi)."""
+"""Cameras under V4L2, such as those on USB, through OpenCV."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import time
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from device.errors import LitesightError
 from device.frames import Closing, Frame, FrameMemory, SourceError, opencv_format
 from device.quiet import native_stderr
 
@@ -81,46 +79,6 @@ class V4L2Camera(Closing):
         self._camera.release()
 
 
-class PiCamera(Closing):
-    """A camera on the ribbon cable, through picamera2."""
-
-    live = True
-    total: int | None = None
-
-    def __init__(self, number: int) -> None:
-        self.name = f"picamera2 camera {number}"
-        camera_class = _picamera2_class()
-        try:
-            self._camera = camera_class(number)
-        # picamera2 raises IndexError for a camera that is not there and RuntimeError for one that is in use.
-        except (IndexError, RuntimeError) as error:
-            found = "no such camera" if isinstance(error, IndexError) else str(error)
-            raise SourceError(
-                f"{self.name} cannot be opened: {found}", hint="list them with: rpicam-hello --list-cameras"
-            ) from error
-        try:
-            # libcamera names formats by the value of a little-endian pixel: "BGR888" is R, G, B in memory.
-            configuration = self._camera.create_video_configuration(main={"size": CAMERA_SIZE, "format": "BGR888"})
-            self._camera.configure(configuration)
-            self._camera.start()
-        except RuntimeError as error:
-            self.close()
-            raise SourceError(
-                f"{self.name} does not start: {error}", hint="litesight doctor says who holds it"
-            ) from error
-
-    def __iter__(self) -> Iterator[Frame]:
-        index = 0
-        while True:
-            pixels = self._camera.capture_array("main")
-            yield Frame(pixels, f"{self.name}#{index}", index, time.monotonic())
-            index += 1
-
-    def close(self) -> None:
-        self._camera.stop()
-        self._camera.close()
-
-
 def _check_device(number: int) -> None:
     """Say the real cause before OpenCV says that something is out of range."""
     if not sys.platform.startswith("linux"):
@@ -157,17 +115,3 @@ def _open_v4l2(number: int) -> Any:
         # The newest frame, not the one that waited longest.
         camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     return camera
-
-
-def _picamera2_class() -> Any:
-    try:
-        return importlib.import_module("picamera2").Picamera2
-    except ModuleNotFoundError as error:
-        raise SourceError(
-            f"picamera2 cannot be imported: there is no module {error.name}",
-            hint="run: sudo apt install python3-picamera2, "
-            "and make the environment with: python3 -m venv --system-site-packages .venv",
-        ) from error
-    # With a numpy that its compiled parts were not built for it raises ValueError or AttributeError.
-    except Exception as error:
-        raise LitesightError(f"picamera2 cannot be imported: {error}", hint="run: litesight doctor") from error

@@ -43,9 +43,9 @@ def open_source(spec: str, on_bad: OnBad = _raise, short_side: int | None = None
 
         return V4L2Camera(int(camera[1] or camera[2]))
     if camera := _PICAMERA.fullmatch(spec):
-        from device.cameras import PiCamera
+        from device.pi_camera import PiCamera
 
-        return PiCamera(int(camera[1] or 0))
+        return PiCamera(int(camera[1] or 0), short_side)
     if re.match(r"(usb|camera|picamera2):", spec):
         raise UsageError(f"expected a camera such as usb:0 or picamera2, found {spec!r}")
     if address := _ADDRESS.match(spec):

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -90,83 +88,6 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(SourceError, match="found a pipe or device"):
         open_source(str(tmp_path / "pipe.mp4"))
-
-
-class FakePicamera2:
-    """Stands for picamera2's class: pixels come in the order that libcamera gives the asked format."""
-
-    log: list[str]
-
-    def __init__(self, number: int) -> None:
-        if number > 0:
-            raise IndexError("list index out of range")
-        self.log = []
-        FakePicamera2.last = self
-
-    last: FakePicamera2
-
-    def create_video_configuration(self, main: dict[str, Any]) -> dict[str, Any]:
-        return {"main": main}
-
-    def configure(self, configuration: dict[str, Any]) -> None:
-        self.main = configuration["main"]
-
-    def start(self) -> None:
-        self.log.append("start")
-
-    def capture_array(self, name: str) -> np.ndarray[Any, Any]:
-        assert name == "main"
-        width, height = self.main["size"]
-        # The scene is red. libcamera's RGB888 is a 24-bit number with red on top, so blue comes first in memory.
-        order = {"RGB888": (0, 0, 255), "BGR888": (255, 0, 0)}[self.main["format"]]
-        return np.full((height, width, 3), order, np.uint8)
-
-    def stop(self) -> None:
-        self.log.append("stop")
-
-    def close(self) -> None:
-        self.log.append("close")
-
-
-@pytest.fixture
-def picamera2(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = importlib.import_module
-    module: Any = SimpleNamespace(Picamera2=FakePicamera2)
-    monkeypatch.setattr(importlib, "import_module", lambda name: module if name == "picamera2" else real(name))
-
-
-@pytest.mark.usefixtures("picamera2")
-def test_a_red_scene_is_red_through_picamera2() -> None:
-    with open_source("picamera2") as source:
-        frame = next(iter(source))
-        assert source.live
-    assert brightest(frame.pixels) == 0
-    assert frame.pixels.shape == (480, 640, 3)
-    assert FakePicamera2.last.log == ["start", "stop", "close"]
-
-
-@pytest.mark.usefixtures("picamera2")
-def test_a_ribbon_camera_that_is_not_there_is_told() -> None:
-    with pytest.raises(SourceError, match="picamera2 camera 1 cannot be opened: no such camera"):
-        open_source("picamera2:1")
-
-
-def test_picamera2_that_is_missing_names_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> ModuleType:
-        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-    monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(SourceError, match="apt install python3-picamera2"):
-        open_source("picamera2")
-
-
-def test_picamera2_that_clashes_with_numpy_tells_the_real_cause(monkeypatch: pytest.MonkeyPatch) -> None:
-    def clash(name: str) -> ModuleType:
-        raise ValueError("numpy.dtype size changed, may indicate binary incompatibility")
-
-    monkeypatch.setattr(importlib, "import_module", clash)
-    with pytest.raises(LitesightError, match=r"numpy\.dtype size changed.*litesight doctor"):
-        open_source("picamera2")
 
 
 def test_importing_the_sources_does_not_import_opencv() -> None:

@@ -18,10 +18,7 @@ settings.register_profile(
     derandomize=os.environ.get("CI") == "true",
     suppress_health_check=[HealthCheck.too_slow],
 )
-# Under .ci/aarch64 an example takes many times as long, and the same properties are searched natively.
-settings.register_profile("emulated", settings.get_profile("litesight"), max_examples=25)
-EMULATED = os.environ.get("LITESIGHT_EMULATED") == "1"
-settings.load_profile("emulated" if EMULATED else "litesight")
+settings.load_profile("litesight")
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +29,7 @@ def require_tool() -> Callable[[str], str]:
     """
 
     def find(name: str) -> str:
-        if EMULATED:
+        if os.environ.get("LITESIGHT_EMULATED") == "1":
             pytest.skip(f"{name} belongs to the machine, not to the emulated one")
         path = shutil.which(name)
         if path is None:

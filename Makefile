@@ -15,10 +15,12 @@ READY := $(VENV)/.ready
 RUN_PACKAGES := libgl1 libglib2.0-0
 BOARD_PACKAGES := gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
 TEST_PACKAGES := $(RUN_PACKAGES) $(BOARD_PACKAGES) gcc g++ clang libclang-rt libc6-dev
+# What emulates a Raspberry Pi's Python, and the keys with which Debian signs it (Ubuntu has them in a package).
+AARCH64_PACKAGES := qemu-user-static debian-archive-keyring
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
 
 .PHONY: demo
 demo: $(READY) ## photos -> bundle -> C array -> classification, with a report to look at
@@ -38,6 +40,11 @@ test: $(READY) ## lint, types, import rules and tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+	@[[ "$${REQUIRE_TOOLS:-}" != 1 ]] || $(MAKE) --no-print-directory test-aarch64
+
+.PHONY: test-aarch64
+test-aarch64: $(READY) ## the tests of device/ on an emulated 64-bit ARM (part of make test in CI)
+	@.ci/aarch64 $(BIN)/python $(AARCH64_PACKAGES)
 
 PHOTOS ?= ../shared/data
 .PHONY: figures

@@ -123,6 +123,7 @@ def test_an_empty_directory_may_be_filled(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "mark").read_text() == "new"
 
 
+@pytest.mark.native  # QEMU's /proc may be an ordinary folder
 def test_a_read_only_place_is_found_before_the_work(tmp_path: Path) -> None:
     # /proc refuses everybody, root too.
     with pytest.raises(LitesightError, match="cannot write /proc/out"):

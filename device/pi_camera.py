@@ -142,12 +142,10 @@ class PiCamera(Closing):
         with self._lock:
             if self._camera is None:
                 return None
-            # A queue of its own for each: no late answer is taken for that to another question. Not the job's own
-            # get_result(timeout), because close() must be able to answer too and old versions have no time-out.
-            answers = self._answers = SimpleQueue()
-            self._camera.capture_request(wait=False, signal_function=answers.put)
+            # Not the job's get_result(timeout): close() must be able to answer too, and old versions have no time-out.
+            self._camera.capture_request(wait=False, signal_function=self._answers.put)
         try:
-            job = answers.get(timeout=FRAME_TIMEOUT_S)
+            job = self._answers.get(timeout=FRAME_TIMEOUT_S)
         except Empty:
             raise SourceError(
                 f"{self.name} delivers no pictures: none came for {FRAME_TIMEOUT_S:g} s", hint="check the ribbon cable"
@@ -291,7 +289,6 @@ def _close(camera: Any, answers: SimpleQueue[Any] | None) -> None:
         # release what runs.
         with suppress(Exception):
             camera.camera.stop()
-        camera.started = False
         with suppress(Exception):
             camera.close()
     if getattr(camera, "is_open", False):
@@ -302,9 +299,8 @@ def _close(camera: Any, answers: SimpleQueue[Any] | None) -> None:
     while answers is not None and not answers.empty():
         with suppress(Exception):
             answers.get().get_result().release()
-    # What is left would add up in a runner that opens a camera again and again: a closed camera opens the DMA heap once
-    # more, and both threads of picamera2's leave selectors that refer to themselves.
-    camera.allocator = None
+    # What refers to itself, and so stays open until then, would add up in a runner that opens a camera again and again:
+    # the selectors of picamera2's threads, and the DMA heap, which a closed camera of it opens once more.
     gc.collect()
 
 

@@ -7,6 +7,7 @@ import errno
 import gc
 import importlib
 import importlib.util
+import logging
 import os
 import selectors
 import sys
@@ -140,7 +141,7 @@ def test_the_padding_at_the_end_of_the_rows_is_cut_off(world: stand_in.World) ->
         ("imx477", 224, (608, 454), (12, (2028, 1520))),  # not 1332×990, which is faster and sees less
         ("imx708", None, (864, 486), (10, (2304, 1296))),
         ("imx708", 224, (800, 450), (10, (2304, 1296))),
-        ("imx708", 1296, (4608, 2592), (10, (4608, 2592))),
+        ("imx708", 700, (2496, 1404), (10, (4608, 2592))),
     ],
 )
 def test_the_isp_scales_the_whole_view_of_the_smallest_mode_that_suffices(
@@ -258,8 +259,12 @@ def test_devices_without_permission_are_told_as_such(
 
 
 def test_a_camera_in_use_is_told_in_one_line_without_leaks_and_opens_when_it_is_free(
-    camera: stand_in.Camera, capfd: pytest.CaptureFixture[str]
+    camera: stand_in.Camera, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Without the handlers of pytest, as in the command: picamera2 would log to stderr.
+    log = logging.getLogger("picamera2")
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "propagate", False)
     camera.acquire()
     counts = []
     for _ in range(3):
@@ -271,6 +276,18 @@ def test_a_camera_in_use_is_told_in_one_line_without_leaks_and_opens_when_it_is_
     with PiCamera(0, 48) as source:
         assert take(source, 2)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("world")
+def test_libcamera_logs_errors_only_unless_it_was_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIBCAMERA_LOG_LEVELS", "")  # to be put back afterwards
+    for asked, found in ((None, "*:ERROR"), ("*:DEBUG", "*:DEBUG")):
+        os.environ.pop("LIBCAMERA_LOG_LEVELS")
+        if asked:
+            os.environ["LIBCAMERA_LOG_LEVELS"] = asked
+        with pytest.raises(SourceError):
+            PiCamera(7)
+        assert os.environ["LIBCAMERA_LOG_LEVELS"] == found
 
 
 @pytest.mark.parametrize("call", ["configure", "start", "queue_request"])
@@ -400,6 +417,26 @@ def test_closing_while_pictures_stream_in_waits_for_the_one_that_is_copied(camer
         reader.join(20)
         assert not reader.is_alive()
         assert faults == []
+
+
+def test_the_camera_is_not_taken_away_under_a_picture_that_is_copied(
+    camera: stand_in.Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = PiCamera(0, 48)
+    closer = threading.Thread(target=source.close)
+    really, states = source._mapped, []
+
+    def slow(request: Any) -> Any:
+        closer.start()
+        closer.join(0.3)  # it waits; were it not to, it would be through by now
+        states.append((camera.state, closer.is_alive()))
+        return really(request)
+
+    monkeypatch.setattr(source, "_mapped", slow)
+    assert len(list(source)) == 1
+    closer.join(20)
+    assert states == [("running", True)]
+    assert camera.state == "available"
 
 
 def test_a_driver_that_never_comes_back_from_stopping_does_not_hold_the_caller(

@@ -156,23 +156,22 @@ def install(service: Service, systemd: Systemd, reads: tuple[Path, ...] = ()) ->
     systemd.check()
     path = systemd.path(service.name)
     old = _our_text(path)
-    before = read_status(service.name, systemd) if old is not None else None
+    was_active = old is not None and _show(service.name).get("ActiveState") == "active"
     _refuse_shadowing(service.name, path)
     _make_writable(service)
     _check_access(service, reads)
     try:
         _write(path, text)
-        _start(service.name, systemd)
+        return _start(service.name, systemd)
     except BaseException as error:
         never_loaded = not isinstance(error, _NotUpError)
         if old is None and never_loaded:
             _put_back(path, None, service.name)
-        elif old is not None and (never_loaded or (before is not None and before.active == "active")):
+        elif old is not None and (never_loaded or was_active):
             _put_back(path, old, service.name)
             if isinstance(error, ServiceError):
                 raise ServiceError(f"{error.message}; the old service was put back", hint=error.hint) from error
         raise
-    return read_status(service.name, systemd)
 
 
 def remove(name: str, systemd: Systemd) -> None:
@@ -244,7 +243,7 @@ class _NotUpError(ServiceError):
     """The unit was loaded and started, and the service is not active."""
 
 
-def _start(name: str, systemd: Systemd) -> None:
+def _start(name: str, systemd: Systemd) -> Status:
     unit = f"{name}.service"
     _command("daemon-reload")
     known = _show(name)
@@ -258,7 +257,7 @@ def _start(name: str, systemd: Systemd) -> None:
     answer = ask("systemctl", "restart", unit, timeout_s=START_S + _STOP_S)
     status = read_status(name, systemd)
     if answer.returncode == 0 and status.active == "active":
-        return
+        return status
     why = " | ".join(_message(line) for line in status.log[-3:]) or "the journal tells nothing"
     ended = f"{status.result}, exit status {status.exit_status}" if status.exit_status else status.result
     goes_on = "systemd tries again" if status.active == "activating" else "systemd has given it up"

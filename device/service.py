@@ -258,12 +258,12 @@ def _start(name: str, systemd: Systemd) -> Status:
     status = read_status(name, systemd)
     if answer.returncode == 0 and status.active == "active":
         return status
-    why = " | ".join(_message(line) for line in status.log[-3:]) or "the journal tells nothing"
+    why = _last_words(status.log)
     ended = f"{status.result}, exit status {status.exit_status}" if status.exit_status else status.result
     goes_on = "systemd tries again" if status.active == "activating" else "systemd has given it up"
     raise _NotUpError(
-        f"{unit} is {status.active} ({ended}), {goes_on}; its last lines: {why}",
-        hint=f"all of them: journalctl -u {name}",
+        f"{unit} is {status.active} ({ended}), {goes_on}; its last words: {why}",
+        hint=f"all of its log: journalctl -u {name}",
     )
 
 
@@ -400,6 +400,11 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
-def _message(line: str) -> str:
-    """A line of the journal without its time and host: what follows "identifier[pid]: "."""
-    return line.partition("]: ")[2] or line
+def _last_words(log: tuple[str, ...]) -> str:
+    """What the program said last; what systemd said, if the program said nothing.
+
+    A line of the journal is "time host identifier[pid]: message"; journalctl(1), "short-iso".
+    """
+    messages = [(head.rpartition(" ")[2], words) for head, _, words in (line.partition(": ") for line in log) if words]
+    own = [words for identifier, words in messages if not identifier.startswith("systemd[")]
+    return (own or [words for _, words in messages] or ["the journal tells nothing"])[-1]

@@ -25,6 +25,12 @@ FAKE = Path(__file__).with_name("fake_systemd.py")
 CAMERA_MISSING = (
     "2025-11-24T17:58:02+0000 pi litesight[812]: litesight: error: camera 7 not found: there is no /dev/video7"
 )
+JOURNAL = (
+    "2025-11-24T17:58:01+0000 pi systemd[1]: Starting litesight.service - Litesight image classifier...",
+    CAMERA_MISSING,
+    "2025-11-24T17:58:02+0000 pi systemd[1]: litesight.service: Main process exited, code=exited, status=1/FAILURE",
+    "2025-11-24T17:58:02+0000 pi systemd[1]: litesight.service: Failed with result 'exit-code'.",
+)
 ANYBODY = next(entry.pw_name for entry in pwd.getpwall() if entry.pw_uid not in (0, os.getuid()))
 USER = ANYBODY if os.geteuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
 
@@ -66,7 +72,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     home = tmp_path / "machine"
     (home / "units").mkdir(parents=True)
     (home / "bin").mkdir()
-    (home / "journal").write_text(f"{CAMERA_MISSING}\n")
+    (home / "journal").write_text("\n".join(JOURNAL) + "\n")
     state = {"loaded": "", "active": "inactive", "enabled": False, "breaks": {}, "fail": {}, "foreign": "", "hang": []}
     (home / "state.json").write_text(json.dumps(state))
     for name in ("systemctl", "journalctl"):
@@ -323,8 +329,7 @@ def test_a_first_service_that_does_not_come_up_says_why_and_is_left_to_systemd(
     assert install(tiny_bundle) == 1
     err = capsys.readouterr().err.splitlines()[-1]
     assert "is activating (exit-code, exit status 1), systemd tries again" in err
-    assert "litesight: error: camera 7 not found: there is no /dev/video7" in err
-    assert "journalctl -u litesight" in err
+    assert "; its last words: litesight: error: camera 7 not found: there is no /dev/video7 (all of its log: " in err
     assert machine.unit.exists()
     assert machine.state()["enabled"]
 
@@ -457,12 +462,29 @@ def test_status_as_json_has_the_same_facts(
         "text": "usb:0, 30.0 frames a second = all",
         "watchdog": "30s",
         "memory_bytes": 120 << 20,
-        "log": [CAMERA_MISSING],
+        "log": list(JOURNAL),
     }
     machine.state(active="inactive")
     assert litesight.main(["service", "status", "--json"]) == 3
     found = json.loads(capsys.readouterr().out)
     assert (found["pid"], found["since"], found["memory_bytes"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("journal", "words"),
+    [(JOURNAL[:1], "Starting litesight.service - Litesight image classifier..."), ((), "the journal tells nothing")],
+)
+def test_a_program_that_said_nothing_is_spoken_for(
+    machine: Machine,
+    tiny_bundle: Path,
+    capsys: pytest.CaptureFixture[str],
+    journal: tuple[str, ...],
+    words: str,
+) -> None:
+    (machine.home / "journal").write_text("\n".join(journal))
+    machine.state(breaks={"usb:0": "failed"})
+    assert install(tiny_bundle) == 1
+    assert f"systemd has given it up; its last words: {words} (" in capsys.readouterr().err
 
 
 def test_a_log_that_may_not_be_read_is_told_by_the_command_that_reads_it(

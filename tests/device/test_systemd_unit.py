@@ -95,7 +95,7 @@ def test_an_argument_that_is_no_text_is_refused(bad: str) -> None:
 def test_a_path_that_a_unit_cannot_name_is_refused(bad: str, field: str) -> None:
     value = {"directory": PurePosixPath(bad), "command": (bad, "run")}.get(field, (PurePosixPath(bad),))
     with pytest.raises(LitesightError, match="cannot be named in a unit"):
-        unit_text(replace(SERVICE, **{field: value}))
+        unit_text(replace(SERVICE, **{field: value}))  # type: ignore[arg-type]
 
 
 def settings(text: str) -> dict[str, str]:
@@ -148,7 +148,7 @@ def test_what_is_asked_for_is_there_and_nothing_else() -> None:
         ({"quiet": True}, "StandardOutput", "null"),
     ):
         assert plain.get(setting) != value
-        assert settings(unit_text(replace(SERVICE, **change)))[setting] == value  # type: ignore[arg-type]
+        assert settings(unit_text(replace(SERVICE, **change)))[setting] == value
     assert "PrivateTmp" not in settings(unit_text(replace(SERVICE, private_tmp=False)))
     assert "SupplementaryGroups" not in plain
     assert "ReadWritePaths" not in plain

@@ -28,6 +28,7 @@ COMMANDS = {
     "run": "device.commands.run",
     "bench": "device.commands.bench",
     "doctor": "device.commands.doctor",
+    "service": "device.commands.service",
 }
 """Module of every sub-command, in the order in which a newcomer meets them."""
 
@@ -51,6 +52,7 @@ commands:
   run         classify a photo, a folder, a video or a camera
   bench       time every stage of a frame; --board: instructions and memory on an emulated board
   doctor      check this machine and say how to mend it
+  service     run the classifier as a systemd service
 
 litesight COMMAND --help tells more, with examples."""
 

@@ -83,7 +83,7 @@ def test_bench_works_where_importing_tensorflow_fails(tiny_bundle: Path, photos:
 
 
 def test_the_help_of_the_device_commands_loads_nothing_heavy() -> None:
-    for command in ("run", "bench", "doctor"):
+    for command in ("run", "bench", "doctor", "service"):
         code = CHILD.replace("status = litesight.main(sys.argv[1:])", "status = 0\ntry: litesight.main(sys.argv[1:])\n"
                              "except SystemExit: pass")  # fmt: skip
         child = subprocess.run(

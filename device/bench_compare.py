@@ -142,7 +142,7 @@ def compare(
     reasons = list(model_reasons(this.model, other.model))
     pairs, left = match_runs(this.runs, other.runs, force=force)
     if (this.target.kind == "host") != (other.target.kind == "host"):
-        reasons.append(Reason("one counts instructions of a board, the other takes a machine's time", ""))
+        reasons.append(Reason("one counts instructions, the other takes milliseconds", "measure both alike"))
         pairs = []
     elif not match_runs(this.runs, other.runs)[0]:
         titles = [" and ".join(map(run_title, record.runs)) for record in (this, other)]
@@ -150,16 +150,18 @@ def compare(
     for run, partner in pairs:
         reasons.extend(run_reasons(run, partner, names))
     notes = [*record_notes(this, other), *(note for run, partner in pairs for note in run_notes(run, partner))]
-    allowed = force or not reasons
-    compared = (
-        [Pair(run_title(run), run, partner, tuple(_rows(run, partner))) for run, partner in pairs] if allowed else []
-    )
+    compared = []
+    if force or not reasons:
+        compared = [Pair(run_title(run), run, partner, tuple(_rows(run, partner))) for run, partner in pairs]
+        compared = [pair for pair in compared if pair.rows]
+        if not compared and not reasons:
+            reasons.append(Reason("the two have no quantity in common", "measure both anew"))
     return Comparison(
         *names,
         reasons=tuple(dict.fromkeys(reasons)),
         forced=force and bool(reasons),
         notes=tuple(dict.fromkeys(notes)),
-        pairs=tuple(pair for pair in compared if pair.rows),
+        pairs=tuple(compared),
         unpaired=tuple(f"{run_title(run)} of {names[side]}" for side, runs in enumerate(left) for run in runs),
     )
 

@@ -7,16 +7,15 @@ A pure function of its data: no clock, no random numbers, so the same record giv
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from html import escape
 
 from device import bench_pictures as pictures
 from device.bench_cautions import cautions
 from device.bench_compare import MARGIN, Comparison, Pair, Row, Verdict
 from device.bench_page_shell import SHELL, STYLE
+from device.bench_pictures import harmless
 from device.bench_record import PERCENTILES, STAGES, Record, Run
 from device.bench_rules import run_title
 from device.bench_table import cold_words, during_words, engine_words, machine_words, source_words, state_words
-from device.images import printable
 
 _GOOD = (Verdict.FASTER, Verdict.LESS)
 _BAD = (Verdict.SLOWER, Verdict.MORE)
@@ -34,25 +33,20 @@ def page(record: Record, comparison: Comparison | None = None) -> bytes:
     sections.append(("facts", "Facts", _facts(record)))
     html = SHELL.substitute(
         style=STYLE,
-        title=_text(model.name),
-        intro=_text(f"on {machine_words(machine) if machine else record.target.id}"),
-        identity=_text(
+        title=harmless(model.name),
+        intro=harmless(f"on {machine_words(machine) if machine else record.target.id}"),
+        identity=harmless(
             f"{size}, {model.classes:,} classes, {model.macs:,} multiply-adds, model.tflite of {model.bytes:,} bytes, "
             f"sha256 {model.sha256[:16]}…, measured {record.created}"
         ),
         tiles=_tiles(record),
         cautions=_cautions(record),
-        nav="".join(f'<a href="#{place}">{_text(name)}</a>' for place, name, _ in sections),
+        nav="".join(f'<a href="#{place}">{harmless(name)}</a>' for place, name, _ in sections),
         sections="".join(
-            f'<section id="{place}"><h2>{_text(name)}</h2>{body}</section>' for place, name, body in sections
+            f'<section id="{place}"><h2>{harmless(name)}</h2>{body}</section>' for place, name, body in sections
         ),
     )
     return html.encode("utf-8")
-
-
-def _text(words: object) -> str:
-    """Harmless in HTML, and without control characters, which may turn the direction of writing."""
-    return escape(printable(str(words)))
 
 
 def _tiles(record: Record) -> str:
@@ -85,8 +79,8 @@ def _tiles(record: Record) -> str:
     return (
         '<dl class="tiles">'
         + "".join(
-            f'<div class="tile"><dt>{_text(label)}</dt><dd class="value">{_text(value)} '
-            f'<span class="unit">{_text(unit)}</span></dd><dd class="note">{_text(note)}</dd></div>'
+            f'<div class="tile"><dt>{harmless(label)}</dt><dd class="value">{harmless(value)} '
+            f'<span class="unit">{harmless(unit)}</span></dd><dd class="note">{harmless(note)}</dd></div>'
             for label, value, unit, note in tiles
         )
         + "</dl>"
@@ -97,7 +91,7 @@ def _cautions(record: Record) -> str:
     lines = [f"{run_title(run)}: {caution}" for run in record.runs for caution in cautions(run)]
     if not lines:
         return ""
-    return '<ul class="cautions">' + "".join(f"<li>{_text(line)}</li>" for line in lines) + "</ul>"
+    return '<ul class="cautions">' + "".join(f"<li>{harmless(line)}</li>" for line in lines) + "</ul>"
 
 
 def _parts(run: Run) -> Mapping[str, float]:
@@ -119,7 +113,7 @@ def _stacks(record: Record) -> str:
         )
         values = " + ".join(f"{ms:.2f}" for ms in parts.values())
         bars.append(
-            f'<p><span>{_text(run_title(run))}</span><span>{values} ms</span></p><div class="stack">{pieces}</div>'
+            f'<p><span>{harmless(run_title(run))}</span><span>{values} ms</span></p><div class="stack">{pieces}</div>'
         )
     legend = "".join(f'<li><i class="s-{name}"></i>{name}</li>' for name in names)
     return (
@@ -130,7 +124,7 @@ def _stacks(record: Record) -> str:
 
 
 def _run(run: Run, *, is_open: bool) -> str:
-    head = f'<p class="look">{_text(engine_words(run))}. {_text(source_words(run))}.</p>'
+    head = f'<p class="look">{harmless(engine_words(run))}. {harmless(source_words(run))}.</p>'
     if "total" not in run.stages:
         return head + _figures(run) + _states(run)
     samples = _over_time(run) + _distributions(run)
@@ -145,7 +139,7 @@ def _percentiles(run: Run) -> str:
         numbers = (*(series.percentile(percent) for percent in PERCENTILES), series.mean)
         cells = "".join(f'<td class="n">{number:.3f}</td>' for number in (min(series.samples), *numbers))
         last = f'<td class="n">{max(series.samples):.3f}</td><td class="n">{len(series.samples):,}</td>'
-        rows.append(f'<tr><th scope="row">{_text(name)}</th>{cells}{last}</tr>')
+        rows.append(f'<tr><th scope="row">{harmless(name)}</th>{cells}{last}</tr>')
     return (
         f'<div class="scroll"><table class="percentiles"><thead><tr><th>ms</th><th class="n">min</th>{heads}'
         f'<th class="n">mean</th><th class="n">max</th><th class="n">samples</th></tr></thead>'
@@ -155,7 +149,7 @@ def _percentiles(run: Run) -> str:
 
 def _figures(run: Run) -> str:
     rows = (
-        f'<tr><th scope="row">{_text(name)}</th><td class="n">{value:,}</td></tr>'
+        f'<tr><th scope="row">{harmless(name)}</th><td class="n">{value:,}</td></tr>'
         for name, value in run.figures.items()
         if value is not None
     )
@@ -183,7 +177,7 @@ def _distributions(run: Run) -> str:
         kind = f"s-{name}" if name in STAGES else "s-total"
         drawn, beyond = pictures.distribution(f"distribution of {name}", series, kind)
         note = f"; {beyond:,} of {len(series.samples):,} lie further right" if beyond else ""
-        figures.append(f"<figure>{drawn}<figcaption>{_text(name)}{note}</figcaption></figure>")
+        figures.append(f"<figure>{drawn}<figcaption>{harmless(name)}{note}</figcaption></figure>")
     return (
         "<h3>How often how long</h3>"
         '<p class="look">Frames by their time, p50, p90 and p99 marked. Two humps are two speeds: another '
@@ -220,13 +214,13 @@ def _facts(record: Record) -> str:
 
 
 def _fact_table(rows: list[tuple[str, str]], title: str = "") -> str:
-    head = f"<h3>{_text(title)}</h3>" if title else ""
-    body = "".join(f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>' for name, value in rows)
+    head = f"<h3>{harmless(title)}</h3>" if title else ""
+    body = "".join(f'<tr><th scope="row">{harmless(name)}</th><td>{harmless(value)}</td></tr>' for name, value in rows)
     return f'{head}<table class="facts"><tbody>{body}</tbody></table>'
 
 
 def _comparison(comparison: Comparison) -> str:
-    this, other = _text(comparison.this_name), _text(comparison.other_name)
+    this, other = harmless(comparison.this_name), harmless(comparison.other_name)
     parts = [
         f'<p class="look">{this} against {other}. A ratio below 1 means that {this} takes less. The mark shows it '
         f"from ½ to 2 with the 95% interval of its median; the grey band is ±{MARGIN:.0%}, within which two starts of "
@@ -234,11 +228,11 @@ def _comparison(comparison: Comparison) -> str:
     ]
     if comparison.reasons:
         word = "Compared all the same, although:" if comparison.pairs else "Not comparable:"
-        reasons = "".join(f"<li>{_text(reason)}</li>" for reason in comparison.reasons)
+        reasons = "".join(f"<li>{harmless(reason)}</li>" for reason in comparison.reasons)
         parts.append(f'<p class="bad">{word}</p><ul class="cautions">{reasons}</ul>')
     notes = [*comparison.notes, *(f"{run} has no partner" for run in comparison.unpaired)]
     if notes:
-        parts.append('<ul class="quiet">' + "".join(f"<li>{_text(note)}</li>" for note in notes) + "</ul>")
+        parts.append('<ul class="quiet">' + "".join(f"<li>{harmless(note)}</li>" for note in notes) + "</ul>")
     parts += [_pair(pair, comparison) for pair in comparison.pairs]
     return "".join(parts)
 
@@ -247,8 +241,8 @@ def _pair(pair: Pair, comparison: Comparison) -> str:
     picture = ""
     if "total" in pair.this.stages and "total" in pair.other.stages:
         lines = [
-            (printable(comparison.this_name), pair.this.stages["total"]),
-            (printable(comparison.other_name), pair.other.stages["total"]),
+            (comparison.this_name, pair.this.stages["total"]),
+            (comparison.other_name, pair.other.stages["total"]),
         ]
         drawn = pictures.shares_below("share of the frames that took at most so long", lines)
         picture = (
@@ -256,7 +250,7 @@ def _pair(pair: Pair, comparison: Comparison) -> str:
             "further left is the faster one, the steeper one the steadier.</figcaption></figure>"
         )
     return (
-        f"<h3>{_text(pair.title)}</h3>"
+        f"<h3>{harmless(pair.title)}</h3>"
         '<div class="scroll"><table class="comparison"><thead><tr><th></th><th class="n">this</th>'
         '<th class="n">other</th><th class="n">ratio</th><th></th><th class="n">95% interval</th><th class="n">p90</th>'
         f'<th class="n">p99</th><th>verdict</th></tr></thead><tbody>{"".join(_row_cells(pair.rows))}</tbody></table>'
@@ -275,7 +269,7 @@ def _row_cells(rows: tuple[Row, ...]) -> Iterator[str]:
             for value in (row.ratio, row.p90_ratio, row.p99_ratio)
         )
         yield (
-            f'<tr><th scope="row">{_text(row.name.replace("_", " "))}</th><td class="n">{row.this:,.{digits}f}</td>'
+            f'<tr><th scope="row">{harmless(row.name.replace("_", " "))}</th><td class="n">{row.this:,.{digits}f}</td>'
             f'<td class="n">{row.other:,.{digits}f}</td>{ratio}<td>{mark}</td><td class="n">{interval}</td>{p90}{p99}'
-            f'<td class="{kind}">{_text(row.verdict.value)}</td></tr>'
+            f'<td class="{kind}">{harmless(row.verdict.value)}</td></tr>'
         )

@@ -116,7 +116,7 @@ td, th { padding: .32rem .9rem .32rem 0; }
 tbody tr + tr > * { border-top: 1px solid var(--grid); }
 td.n, th.n { text-align: right; white-space: nowrap; }
 .facts td { overflow-wrap: anywhere; } .facts th { vertical-align: top; white-space: nowrap; }
-details > summary { cursor: pointer; font-size: .92rem; color: rgb(var(--blue)); margin-bottom: .5rem; }
+details > summary { cursor: pointer; font-size: .92rem; color: rgb(var(--blue)); margin: 1.25rem 0 .5rem; }
 code { font-size: .92em; overflow-wrap: anywhere; }
 footer { color: var(--quiet); font-size: .82rem; padding-top: 2.5rem; padding-bottom: 2.5rem; }
 @media (max-width: 34rem) {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bench page's pictures: hand-made SVG, its colours the page's CSS classes, so that they follow light and dark.
 
-Pure functions of their data; every text passes ``html.escape``.
+Pure functions of their data; every text passes :func:`harmless`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from html import escape
 from typing import Final
 
 from device.bench_record import PERCENTILES, Reading, Series
+from device.images import printable
 
 Formatter = Callable[[float], str]
 
@@ -56,7 +57,7 @@ class Frame:
             at = self.y(tick)
             parts.append(f'<path class="grid" d="M{self.left} {at:.1f}H{self.width - self.right}"/>')
             parts.append(text(self.left - 6, at + 4, y_format(tick), "end"))
-        for tick in ticks(self.x_low, self.x_high, max(4, self.width // 100)):
+        for tick in ticks(self.x_low, self.x_high, max(6, self.width // 80)):
             at = self.x(tick)
             parts.append(f'<path class="axis" d="M{at:.1f} {floor}v4"/>')
             parts.append(text(at, floor + 16, x_format(tick), "middle"))
@@ -172,7 +173,7 @@ def _columns(frame: Frame, samples: Sequence[float], every: float) -> str:
 def _throttled_zones(frame: Frame, readings: Sequence[Reading]) -> str:
     parts = []
     ends = [*(reading.frame for reading in readings[1:]), frame.x_high]
-    for reading, end in zip(readings, ends, strict=True):
+    for reading, end in zip(readings, ends, strict=False):
         if (reading.throttled or 0) & _NOW:
             left, right = frame.x(min(reading.frame, frame.x_high)), frame.x(min(end, frame.x_high))
             parts.append(
@@ -219,9 +220,9 @@ def shares_below(title: str, lines: Sequence[tuple[str, Series]]) -> str:
             f'<path class="line {kind}" d="M{"L".join(f"{frame.x(x):.1f} {frame.y(y):.1f}" for x, y in points)}"/>'
         )
         parts.append(f'<path class="line {kind}" d="M{at:.0f} 10h20"/>')
-        shown = name if len(name) <= 20 else name[:19] + "…"
+        shown = name if len(name) <= 18 else name[:17] + "…"
         parts.append(text(at + 26, 14, shown))
-        at += 26 + 7 * len(shown) + 16
+        at += 26 + 7.6 * len(shown) + 14
     return svg(title, frame, parts)
 
 
@@ -258,13 +259,18 @@ def whole(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else ""
 
 
+def harmless(words: object) -> str:
+    """Safe in HTML, and without control characters, which may turn the direction of writing."""
+    return escape(printable(str(words)))
+
+
 def svg(title: str, frame: Frame, parts: Sequence[str]) -> str:
     """The picture; ``title`` is for screen readers."""
     box = f"0 0 {frame.width} {frame.height}"
-    return f'<svg viewBox="{box}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+    return f'<svg viewBox="{box}" role="img" aria-label="{harmless(title)}">{"".join(parts)}</svg>'
 
 
 def text(x: float, y: float, words: str, kind: str = "") -> str:
     """A text in a picture."""
     attribute = f' class="{kind}"' if kind else ""
-    return f'<text{attribute} x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>'
+    return f'<text{attribute} x="{x:.1f}" y="{y:.1f}">{harmless(words)}</text>'

@@ -37,6 +37,7 @@ examples:
 exit status: 0 measured, and compared if asked to; 1 something failed, or the records must not be compared;
 2 wrong call."""
 
+FORCE = "--force compares all the same"
 DEFAULT_RUNS = 100
 DEFAULT_WARMUP = 10
 
@@ -162,7 +163,7 @@ def _measure(args: argparse.Namespace, other: Record | None) -> Record:
         # Known before anything is measured.
         reasons = tuple(model_reasons(model_facts(bundle.load(args.bundle)), other.model))
         if reasons:
-            raise _refusal(reasons, args.compare)
+            raise _refusal(reasons, args.compare.name, FORCE)
     return bench(args.bundle, args.source, options, progress.bar)
 
 
@@ -177,7 +178,8 @@ def _compare(args: argparse.Namespace, record: Record, other: Record) -> Compari
 def _tell(comparison: Comparison) -> int:
     """Refuse, or warn of what was forced."""
     if comparison.refused:
-        raise _refusal(comparison.reasons, comparison.other_name)
+        hint = "" if comparison.forced else FORCE
+        raise _refusal(comparison.reasons, comparison.other_name, hint)
     from device.images import printable
 
     for reason in comparison.reasons:
@@ -185,9 +187,9 @@ def _tell(comparison: Comparison) -> int:
     return 0
 
 
-def _refusal(reasons: tuple[Reason, ...], other: object) -> LitesightError:
+def _refusal(reasons: tuple[Reason, ...], other: str, hint: str) -> LitesightError:
     from device.errors import LitesightError
     from device.images import printable
 
     why = "; ".join(printable(str(reason)) for reason in reasons)
-    return LitesightError(f"not comparable with {printable(str(other))}: {why}", hint="--force compares all the same")
+    return LitesightError(f"not comparable with {printable(other)}: {why}", hint=hint)

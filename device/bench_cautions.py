@@ -12,8 +12,9 @@ from device.machine import THROTTLE_BITS
 NOW_BITS: Final = 0xFFFF
 SINCE_BOOT_BITS: Final = 0xFFFF_0000
 
-MANY_OTHERS_PERCENT: Final = 25.0
-"""More of the processor's time than this went to other processes: they may have been in the way."""
+MANY_OTHERS_PERCENT: Final = 15.0
+"""More of all cores' time than this went to other processes. One busy core of four is 25: it takes cache and memory away
+even from who never waits for a core."""
 
 LONG_WAIT_PERCENT: Final = 10.0
 """The threads waited longer than this for a core: others were in the way."""
@@ -51,10 +52,13 @@ def throttle_remedy(faults: tuple[str, ...]) -> str:
 
 def was_disturbed(run: Run) -> str:
     """Who was in the way, in words; empty if nobody."""
-    waited = run.figures.get("waited_percent")
-    if waited is None or waited <= LONG_WAIT_PERCENT:
-        return ""
-    return f"its threads waited {waited:.0f}% of the time for a core that other programs had"
+    waited, others = (run.figures.get(name) or 0.0 for name in ("waited_percent", "others_cpu_percent"))
+    found = []
+    if waited > LONG_WAIT_PERCENT:
+        found.append(f"its threads waited {waited:.0f}% of the time for a core")
+    if others > MANY_OTHERS_PERCENT:
+        found.append(f"other programs took {others:.0f}% of all cores' time")
+    return " and ".join(found)
 
 
 def cautions(run: Run) -> Iterator[str]:
@@ -71,9 +75,6 @@ def cautions(run: Run) -> Iterator[str]:
             f"the machine was busy before: load average {conditions.load_1min:.1f} on {conditions.cores} cores; "
             f"{QUIET_REMEDY}"
         )
-    others = run.figures.get("others_cpu_percent")
-    if others is not None and others > MANY_OTHERS_PERCENT:
-        yield f"other processes took {others:.0f}% of the processor's time during the run"
     slowdown = run.figures.get("slowdown_ratio")
     # Where others were in the way, it is they who came and went.
     if slowdown is not None and slowdown > SLOWDOWN and not disturbed:

@@ -251,10 +251,9 @@ def _pair(pair: Pair, comparison: Comparison) -> str:
         )
     return (
         f"<h3>{harmless(pair.title)}</h3>"
-        '<div class="scroll"><table class="comparison"><thead><tr><th></th><th class="n">this</th>'
-        '<th class="n">other</th><th class="n">ratio</th><th></th><th class="n">95% interval</th><th class="n">p90</th>'
-        f'<th class="n">p99</th><th>verdict</th></tr></thead><tbody>{"".join(_row_cells(pair.rows))}</tbody></table>'
-        f"</div>{picture}"
+        '<div class="scroll"><table class="comparison"><thead><tr><th></th><th>verdict</th><th class="n">ratio</th>'
+        '<th></th><th class="n">95% interval</th><th class="n">this</th><th class="n">other</th><th class="n">p90</th>'
+        f'<th class="n">p99</th></tr></thead><tbody>{"".join(_row_cells(pair.rows))}</tbody></table></div>{picture}'
     )
 
 
@@ -269,7 +268,7 @@ def _row_cells(rows: tuple[Row, ...]) -> Iterator[str]:
             for value in (row.ratio, row.p90_ratio, row.p99_ratio)
         )
         yield (
-            f'<tr><th scope="row">{harmless(row.name.replace("_", " "))}</th><td class="n">{row.this:,.{digits}f}</td>'
-            f'<td class="n">{row.other:,.{digits}f}</td>{ratio}<td>{mark}</td><td class="n">{interval}</td>{p90}{p99}'
-            f'<td class="{kind}">{harmless(row.verdict.value)}</td></tr>'
+            f'<tr><th scope="row">{harmless(row.name.replace("_", " "))}</th>'
+            f'<td class="{kind}">{harmless(row.verdict.value)}</td>{ratio}<td>{mark}</td><td class="n">{interval}</td>'
+            f'<td class="n">{row.this:,.{digits}f}</td><td class="n">{row.other:,.{digits}f}</td>{p90}{p99}</tr>'
         )

@@ -247,7 +247,7 @@ def test_texts_of_a_file_are_harmless_to_a_terminal(bench: Bench, tmp_path: Path
 def test_a_table_shows_what_makes_the_figures_doubtful(bench: Bench, file: MakeFile) -> None:
     figures = dict(host_run().figures) | {"waited_percent": 40.0}
     _, out, _ = bench(file("new.json", host_run(figures=figures)))
-    assert "caution  its threads waited 40% of the time for a core that other programs had" in out
+    assert "caution  its threads waited 40% of the time for a core: end other programs" in out
 
 
 def test_a_record_in_which_nothing_was_counted_is_shown(bench: Bench, tmp_path: Path) -> None:

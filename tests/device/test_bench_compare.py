@@ -87,6 +87,10 @@ UNFAIR: dict[str, tuple[Record, str]] = {
         host_record(host_run(figures=dict(host_run().figures) | {"waited_percent": 30.0})),
         "of other was disturbed: its threads waited 30% of the time",
     ),
+    "crowded": (
+        host_record(host_run(figures=dict(host_run().figures) | {"others_cpu_percent": 16.0})),
+        "of other was disturbed: other programs took 16% of all cores' time (end other programs",
+    ),
     "wrong bytes": (host_record(host_run(figures={"mismatched_bytes": 3})), "of other gives 3 wrong output bytes"),
 }
 
@@ -105,7 +109,7 @@ def test_an_unfair_pair_is_refused_with_the_reason_and_compared_when_forced(name
     assert why in "; ".join(map(str, forced.reasons)), "the reasons remain, as warnings"
 
 
-@pytest.mark.parametrize("name", ["before", "after", "during", "in between", "disturbed", "wrong bytes"])
+@pytest.mark.parametrize("name", ["before", "after", "during", "in between", "disturbed", "crowded", "wrong bytes"])
 def test_a_fault_of_the_new_record_is_refused_as_well(name: str) -> None:
     refused = compare(UNFAIR[name][0], FAIR)
     assert refused.refused
@@ -117,6 +121,11 @@ def test_a_fair_pair_is_not_refused_and_nothing_was_forced() -> None:
     assert not comparison.reasons
     assert not comparison.forced
     assert not comparison.refused
+
+
+def test_what_every_machine_does_beside_is_no_reason() -> None:
+    figures = dict(host_run().figures) | {"waited_percent": 10.0, "others_cpu_percent": 15.0}
+    assert not compare(FAIR, host_record(host_run(figures=figures))).refused
 
 
 def test_what_happened_before_the_run_is_no_fault() -> None:
@@ -400,7 +409,10 @@ def test_what_makes_a_run_doubtful_is_said() -> None:
     for run, said in (
         (host_run(after=throttled(0x4)), "throttled during the run (throttled now): mount a heat sink"),
         (host_run(conditions=Conditions((0,), 4, 2.1, (), None, None)), "busy before: load average 2.1 on 4 cores"),
-        (host_run(figures=figures | {"others_cpu_percent": 26.0}), "other processes took 26% of"),
+        (
+            host_run(figures=figures | {"others_cpu_percent": 26.0}),
+            "other programs took 26% of all cores' time: end other",
+        ),
         (host_run(figures=figures | {"waited_percent": 11.0}), "its threads waited 11% of the time for a core"),
         (host_run(figures=figures | {"slowdown_ratio": 1.2}), "20% slower than the first"),
         (host_run(before=replace(COOL, governor="powersave")), "the governor powersave keeps the clock low"),

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import time
-from collections.abc import Generator, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,11 +17,15 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from device.bench_record import ModelFacts, Record, Run, Series, Target
+from device.bench_cold import cold_start_ms
+from device.bench_load import Watch, load_average
+from device.bench_record import ModelFacts, Record, Run, Target
+from device.bench_samples import MAX_SAMPLES, Samples, steady_figures
 from device.bundle import MODEL, Bundle
 from device.classifier import Classifier, load_classifier
-from device.frames import SourceError, timed
-from device.machine import read_facts, read_memory, read_state
+from device.errors import UsageError
+from device.frames import Frame, SourceError, timed
+from device.machine import read_facts, read_memory
 from device.progress import Progress, silent
 from device.results import StageTimes
 from device.sources import open_source
@@ -28,8 +33,13 @@ from device.sources import open_source
 SYNTHETIC_SIZE: Final = (640, 480)
 """Width and height of the frame that stands in for a camera, in pixels."""
 
-Frames: TypeAlias = Generator[tuple[NDArray[np.uint8], float], None, None]
-"""Pixels and the milliseconds that getting them took."""
+MAX_DURATION_S: Final = 86_400.0
+
+MAX_RUNS: Final = 8
+"""Of one record, so that every record that is written can be read again."""
+
+Frames: TypeAlias = Generator[tuple[Frame, float], None, None]
+"""A frame and the milliseconds that getting it took; it is handed back when the next one is asked for."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +48,32 @@ class Options:
 
     Attributes:
         threads: one run for each number of threads.
-        runs: frames that are timed, per number of threads.
+        runs: frames that are timed, per number of threads; at most MAX_SAMPLES.
         warmup: frames before them that are not.
         xnnpack: False times LiteRT's own kernels.
+        duration_s: time frames for so long instead of ``runs`` of them.
+        cold_starts: start so many processes of ``litesight run`` as well, per number of threads.
+
+    Raises:
+        UsageError: a number outside of its range.
     """
 
     threads: tuple[int, ...]
     runs: int = 100
     warmup: int = 10
     xnnpack: bool = True
+    duration_s: float | None = None
+    cold_starts: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.threads) <= MAX_RUNS:
+            raise UsageError(f"expected 1 to {MAX_RUNS} numbers of threads, found {len(self.threads)}")
+        if not 1 <= self.runs <= MAX_SAMPLES:
+            raise UsageError(
+                f"expected 1 to {MAX_SAMPLES} timed frames, found {self.runs}", hint="--duration times longer runs"
+            )
+        if self.duration_s is not None and not 0 < self.duration_s <= MAX_DURATION_S:
+            raise UsageError(f"expected a duration of at most {MAX_DURATION_S:.0f} s, found {self.duration_s:g}")
 
 
 def bench(path: Path, source: str | None, options: Options, progress: Progress = silent) -> Record:
@@ -60,13 +87,18 @@ def bench(path: Path, source: str | None, options: Options, progress: Progress =
         LitesightError: the bundle or the source cannot be used.
     """
     facts = read_facts()
+    # Later it would count what this bench itself has done.
+    load_1min = load_average()
     runs = []
     bundle: Bundle | None = None
     for threads in options.threads:
         started = time.perf_counter_ns()
         classifier = load_classifier(path, threads, options.xnnpack)
         open_ms = (time.perf_counter_ns() - started) / 1e6
-        runs.append(_run(classifier, source, options, open_ms, progress))
+        cold = {"open_ms": open_ms}
+        if options.cold_starts:
+            cold["cold_start_ms"] = cold_start_ms(path, source, threads, synthetic_frame(), options.cold_starts)
+        runs.append(_run(classifier, source, options, Watch(load_1min), cold, progress))
         bundle = classifier.bundle
     assert bundle is not None, "at least one number of threads"
     return Record(
@@ -97,28 +129,31 @@ def synthetic_frame() -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def _run(classifier: Classifier, source: str | None, options: Options, open_ms: float, progress: Progress) -> Run:
+def _run(
+    classifier: Classifier,
+    source: str | None,
+    options: Options,
+    watch: Watch,
+    cold: dict[str, float],
+    progress: Progress,
+) -> Run:
     interpreter = classifier.interpreter
-    frames = _synthetic() if source is None else _endless(source)
-    before = read_state()
+    samples = Samples(has_capture=source is not None)
     first: StageTimes | None = None
-    times: list[StageTimes] = []
-    size: tuple[int, int] = (0, 0)
-    label = f"Timing, {interpreter.threads} thread" + ("s" if interpreter.threads > 1 else "")
-    total = 1 + options.warmup + options.runs
-    with closing(frames):
-        for number in progress(range(total), label, total):
-            pixels, capture_ms = next(frames)
-            ms = classifier.classify(pixels, capture_ms=capture_ms).ms
-            size = (pixels.shape[1], pixels.shape[0])
+    size = (0, 0)
+    with closing(_synthetic() if source is None else _endless(source)) as frames, _no_collector():
+        for number in _frame_numbers(options, interpreter.threads, progress):
+            frame, capture_ms = next(frames)
+            ms = classifier.classify(frame.pixels, frame.format, capture_ms=capture_ms).ms
             if first is None:
-                first = ms
+                first, size = ms, frame_size(frame)
             elif number > options.warmup:
-                times.append(ms)
-    after = read_state()
-    assert first is not None
-    stages = _stages(times, has_capture=source is not None)
+                samples.add(ms)
+                watch.between_frames(samples.frames)
+    assert first is not None, "there is a first frame, or an error"
     resident, peak = read_memory()
+    end = watch.end()
+    stages = samples.stages()
     name, _, release = interpreter.runtime.partition(" ")
     return Run(
         engine=name,
@@ -126,28 +161,67 @@ def _run(classifier: Classifier, source: str | None, options: Options, open_ms: 
         settings={
             "threads": interpreter.threads,
             "xnnpack": options.xnnpack,
-            "runs": options.runs,
             "warmup": options.warmup,
+            **({"runs": options.runs} if options.duration_s is None else {"duration_s": options.duration_s}),
         },
         source=_source_facts(source, size),
         stages=stages,
         figures={
             "frames_per_second": 1000 / stages["total"].mean,
-            "open_ms": open_ms,
+            "frames_timed": samples.frames,
+            **steady_figures(stages["total"].samples),
+            **cold,
             "first_frame_ms": first.preprocess + first.invoke + first.postprocess,
+            "others_cpu_percent": end.others_percent,
+            "waited_percent": end.waited_percent,
             "rss_bytes": resident,
             "peak_rss_bytes": peak,
             "ops_total": interpreter.ops_total,
             "ops_xnnpack": interpreter.ops_xnnpack,
         },
-        before=before,
-        after=after,
+        before=watch.before,
+        after=end.state,
+        conditions=watch.conditions(),
     )
 
 
-def _stages(times: list[StageTimes], has_capture: bool) -> Mapping[str, Series]:
-    names = (*(("capture",) if has_capture else ()), "preprocess", "invoke", "postprocess", "total")
-    return {name: Series("ms", tuple(getattr(ms, name) for ms in times)) for name in names}
+def frame_size(frame: Frame) -> tuple[int, int]:
+    """Width and height of a frame's picture, in pixels."""
+    height, width = frame.pixels.shape[:2]
+    return width, height
+
+
+def _frame_numbers(options: Options, threads: int, progress: Progress) -> Iterator[int]:
+    """0 for the first frame, then those of the warm-up, then those that are timed."""
+    label = f"Timing, {threads} thread" + ("s" if threads > 1 else "")
+    untimed = 1 + options.warmup
+    if options.duration_s is None:
+        total = untimed + options.runs
+        return progress(range(total), label, total)
+    return progress(_until(untimed, options.duration_s), f"{label}, {options.duration_s:g} s")
+
+
+def _until(untimed: int, duration_s: float) -> Iterator[int]:
+    """Numbers until the time is over, which begins after the untimed frames; one that is timed at the least."""
+    yield from range(untimed)
+    end = time.monotonic() + duration_s
+    number = untimed
+    while number == untimed or time.monotonic() < end:
+        yield number
+        number += 1
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Python's cyclic garbage collector would stop some frame or other; reference counting goes on."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _source_facts(source: str | None, size: tuple[int, int]) -> dict[str, Any]:
@@ -155,7 +229,7 @@ def _source_facts(source: str | None, size: tuple[int, int]) -> dict[str, Any]:
 
 
 def _synthetic() -> Frames:
-    frame = synthetic_frame()
+    frame = Frame(synthetic_frame(), "synthetic", 0, time.monotonic())
     while True:
         yield frame, 0.0
 
@@ -170,7 +244,8 @@ def _endless(spec: str) -> Frames:
         with open_source(spec, on_bad=lambda error: None) as source:
             for frame, capture_ms in timed(source):
                 delivered = True
-                yield frame.pixels, capture_ms
+                yield frame, capture_ms
+                source.recycle(frame)
         if not delivered:
             raise SourceError(
                 f"{spec} has no picture that can be read", hint=f"litesight run … --source {spec} tells why"

@@ -18,8 +18,14 @@ SCHEMA: Final = "litesight-bench/1"
 
 FIGURES: Final[Mapping[str, str]] = {
     "frames_per_second": "1000 / mean of the total time of a frame, one frame after another",
+    "frames_timed": "frames that were timed; more than there are samples where a long run keeps every n-th",
+    "steady_frames_per_second": "as frames_per_second, over the last quarter of the samples",
+    "slowdown_ratio": "median total of the last quarter of the samples / that of the first quarter",
+    "cold_start_ms": "cold start: from starting `litesight run` in a process of its own to its first label",
     "open_ms": "cold start: reading the bundle, checking its hashes, opening the network",
     "first_frame_ms": "cold start: preprocess, invoke and postprocess of the very first frame",
+    "others_cpu_percent": "processor time that other processes took during the run, of all cores' time",
+    "waited_percent": "time that the threads of the process were ready and had no core, of the run's time",
     "rss_bytes": "resident memory of the process after the last frame",
     "peak_rss_bytes": "largest resident memory of the process so far",
     "ops_total": "operators in the network's graph",
@@ -37,6 +43,17 @@ FIGURES: Final[Mapping[str, str]] = {
 """Every single number that a run may carry, and what it means. The unit is in the name."""
 
 TARGET_KINDS: Final = ("host", "board", "emulator")
+
+STAGES: Final = ("capture", "preprocess", "invoke", "postprocess", "total")
+"""Stages of a frame's way in their order; ``total`` is the sum of the others."""
+
+PERCENTILES: Final = (50, 90, 99)
+
+BUSY_LOAD: Final = 0.5
+"""A load average of more than this per core, before anything was measured, is somebody else's."""
+
+_DIGITS: Final = 4
+"""Samples are written to 1/10000 of their unit: of a millisecond that is what the clock of a Pi can tell apart."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +77,16 @@ class Series:
         return math.fsum(self.samples) / len(self.samples)
 
     def to_json(self) -> dict[str, Any]:
-        """Summary and raw samples; to 1/1000 of the unit, which is finer than the clock deserves."""
+        """Summary and raw samples; the summary is that of the samples as they are written."""
+        written = Series(self.unit, tuple(round(sample, _DIGITS) for sample in self.samples))
         return {
             "unit": self.unit,
-            "n": len(self.samples),
-            "mean": round(self.mean, 3),
-            "min": round(min(self.samples), 3),
-            "p50": round(self.percentile(50), 3),
-            "p90": round(self.percentile(90), 3),
-            "p99": round(self.percentile(99), 3),
-            "max": round(max(self.samples), 3),
-            "samples": [round(sample, 3) for sample in self.samples],
+            "n": len(written.samples),
+            "mean": round(written.mean, _DIGITS),
+            "min": min(written.samples),
+            **{f"p{percent}": written.percentile(percent) for percent in PERCENTILES},
+            "max": max(written.samples),
+            "samples": list(written.samples),
         }
 
 
@@ -109,6 +125,46 @@ class OpFigures:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """The machine's state while a run went on, read between two frames; ``frame`` were timed before it."""
+
+    frame: int
+    temperature_c: float | None
+    throttled: int | None
+    clock_mhz: float | None
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the run had of the machine.
+
+    Attributes:
+        affinity: numbers of the cores that the process may use; None where the system does not tell.
+        cores: of the machine.
+        load_1min: load average of the last minute before the bench began; None where the system does not tell.
+        readings: the state while the run went on, at most one a second, in order; long runs keep every n-th.
+        temperature_max_c: the highest of all readings, those before and after the run among them.
+        throttled: the bits of all these readings together.
+    """
+
+    affinity: tuple[int, ...] | None
+    cores: int
+    load_1min: float | None
+    readings: tuple[Reading, ...]
+    temperature_max_c: float | None
+    throttled: int | None
+
+    @property
+    def busy(self) -> bool | None:
+        """Whether something else was at work before; None if unknown."""
+        return None if self.load_1min is None else self.load_1min > BUSY_LOAD * self.cores
+
+    def to_json(self) -> dict[str, Any]:
+        """For the bench's file."""
+        return {**asdict(self), "busy": self.busy}
+
+
+@dataclass(frozen=True)
 class Run:
     """One engine with one setting.
 
@@ -121,17 +177,19 @@ class Run:
         figures: single numbers; the keys are those of FIGURES; None where the machine does not tell.
         ops: per operator; empty where nobody measured them.
         before, after: the machine's state; None on a board.
+        conditions: what the run had of the machine; None on a board.
     """
 
     engine: str
     version: str
-    settings: Mapping[str, int | str | bool]
+    settings: Mapping[str, int | float | str | bool]
     source: Mapping[str, Any]
     stages: Mapping[str, Series]
     figures: Mapping[str, float | None]
     ops: tuple[OpFigures, ...] = ()
     before: MachineState | None = None
     after: MachineState | None = None
+    conditions: Conditions | None = None
 
     def __post_init__(self) -> None:
         unknown = {*self.figures, *(key for op in self.ops for key in op.figures)} - FIGURES.keys()
@@ -153,6 +211,7 @@ class Run:
             ],
             "before": self.before.to_json() if self.before else None,
             "after": self.after.to_json() if self.after else None,
+            "conditions": self.conditions.to_json() if self.conditions else None,
         }
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``litesight bench``: time every stage of a frame."""
+"""``litesight bench``: time every stage of a frame, show a record, compare two."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,107 +12,184 @@ from typing import TYPE_CHECKING
 from device.commands.arguments import count, thread_counts, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from device.bench_record import Record, Run
-    from device.machine import MachineState
+    from device.bench_compare import Comparison
+    from device.bench_record import Record
+    from device.bench_rules import Reason
+    from device.errors import LitesightError
 
 HELP = "Time capture, preprocessing, inference and post-processing of a bundle on this machine, each apart."
 
 EPILOG = """\
 Without --source a synthetic 640x480 frame is timed, so there is no capture stage. The percentiles are nearest-rank:
-each is a sample that was measured. The JSON has every raw sample; docs/bench-schema.md states its fields.
+each is a sample that was measured. The JSON has every raw sample; docs/bench-schema.md states its fields and how two
+records are compared.
 
 examples:
   litesight bench solar.bundle                                  preprocessing and inference alone
   litesight bench solar.bundle --source usb:0 --threads 1,2,4   with a camera, three times
   litesight bench solar.bundle --runs 1000 -o pi5.json          keep the samples
+  litesight bench solar.bundle --duration 600 --html heat.html  does it get slower when it gets hot?
   litesight bench solar.bundle --no-xnnpack                     what XNNPACK is worth
-  litesight bench solar.bundle --board mps2-an386               on an emulated board (--board ID --help)"""
+  litesight bench solar.bundle --compare pi5.json               faster than it was?
+  litesight bench new.json --compare pi5.json --html both.html  two files, nothing measured
+  litesight bench solar.bundle --board mps2-an386               on an emulated board (--board ID --help)
+
+exit status: 0 measured, and compared if asked to; 1 something failed, or the records must not be compared;
+2 wrong call."""
+
+FORCE = "--force compares all the same"
+DEFAULT_RUNS = 100
+DEFAULT_WARMUP = 10
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle directory")
+    parser.add_argument(
+        "bundle", type=Path, metavar="BUNDLE|FILE.json", help="a bundle directory, or a record that -o wrote"
+    )
     parser.add_argument("--source", metavar="SOURCE", help="photo, folder, video or camera, as for litesight run")
     parser.add_argument(
         "--threads", type=thread_counts, metavar="N,N", help="one run for each number (default: the cores, at most 4)"
     )
-    parser.add_argument("--runs", type=count, default=100, metavar="N", help="timed frames per run (default: 100)")
-    parser.add_argument("--warmup", type=whole, default=10, metavar="N", help="untimed frames before (default: 10)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--runs", type=count, metavar="N", help=f"timed frames per run (default: {DEFAULT_RUNS})")
+    length.add_argument("--duration", type=_seconds, metavar="S", help="time frames for so many seconds instead")
+    parser.add_argument(
+        "--warmup", type=whole, metavar="N", help=f"untimed frames before, after the first (default: {DEFAULT_WARMUP})"
+    )
     parser.add_argument("--no-xnnpack", action="store_true", help="LiteRT's own kernels instead of the delegate")
-    parser.add_argument("--json", action="store_true", help="the whole record as JSON on stdout")
+    parser.add_argument(
+        "--cold-starts",
+        type=count,
+        metavar="N",
+        help="also time N fresh processes from their start to their first label",
+    )
+    parser.add_argument("--compare", type=Path, metavar="OTHER.json", help="judge the record by this one")
+    parser.add_argument("--force", action="store_true", help="compare what should not be compared, with a warning")
+    parser.add_argument("--json", action="store_true", help="the whole record, or the comparison, as JSON on stdout")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pictures to FILE")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the JSON record to FILE")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, then tell."""
-    from device import progress
+    """Measure or read, then compare and tell."""
     from device.atomic import write_file
-    from device.bench import Options, bench
-    from device.interpreter import default_threads
+    from device.bench_reader import read_record
+    from device.bench_table import comparison_table, table
 
-    options = Options(args.threads or (default_threads(),), args.runs, args.warmup, not args.no_xnnpack)
-    if args.output is not None and args.output.is_dir():
-        from device.errors import UsageError
-
-        raise UsageError(f"expected a file after -o, found the folder {args.output}")
-    record = bench(args.bundle, args.source, options, progress.bar)
+    _check_outputs(args)
+    other = None if args.compare is None else read_record(args.compare)
+    if args.bundle.is_file():
+        _check_nothing_to_measure(args)
+        record = read_record(args.bundle)
+    else:
+        record = _measure(args, other)
+    comparison = None if other is None else _compare(args, record, other)
     if args.output is not None:
         write_file(args.output, record.to_bytes())
+    if args.html is not None:
+        from device.bench_page import page
+
+        write_file(args.html, page(record, comparison))
     if args.json:
-        sys.stdout.write(record.to_bytes().decode())
+        sys.stdout.write(json.dumps(comparison.to_json()) + "\n" if comparison else record.to_bytes().decode())
     else:
-        print("\n".join(table(record)))
+        if comparison is None or not args.bundle.is_file():
+            print("\n".join(table(record)))
+        if comparison is not None and not comparison.refused:
+            print("\n".join(comparison_table(comparison)))
+    return 0 if comparison is None else _tell(comparison)
+
+
+def _seconds(text: str) -> float:
+    """A number of seconds above 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    # A NaN fails the comparison.
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, found {text!r}")
+    return seconds
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Before anything is measured, which may take an hour."""
+    from device.errors import UsageError
+
+    for option, path in (("-o", args.output), ("--html", args.html)):
+        if path is not None and path.is_dir():
+            raise UsageError(f"expected a file after {option}, found the folder {path}")
+    if args.force and args.compare is None:
+        raise UsageError("--force has no meaning without --compare")
+
+
+def _check_nothing_to_measure(args: argparse.Namespace) -> None:
+    from device.errors import UsageError
+
+    given = {
+        "--source": args.source,
+        "--threads": args.threads,
+        "--runs": args.runs,
+        "--duration": args.duration,
+        "--warmup": args.warmup,
+        "--no-xnnpack": args.no_xnnpack or None,
+        "--cold-starts": args.cold_starts,
+        "-o": args.output,
+    }
+    wrong = [option for option, value in given.items() if value is not None]
+    if wrong:
+        raise UsageError(
+            f"{args.bundle} is a record that was measured already: {', '.join(wrong)} has no meaning for it",
+            hint="give a bundle directory to measure one",
+        )
+
+
+def _measure(args: argparse.Namespace, other: Record | None) -> Record:
+    from device import bundle, progress
+    from device.bench import Options, bench, model_facts
+    from device.bench_rules import model_reasons
+    from device.interpreter import default_threads
+
+    options = Options(
+        threads=args.threads or (default_threads(),),
+        runs=args.runs or DEFAULT_RUNS,
+        warmup=DEFAULT_WARMUP if args.warmup is None else args.warmup,
+        xnnpack=not args.no_xnnpack,
+        duration_s=args.duration,
+        cold_starts=args.cold_starts or 0,
+    )
+    if other is not None and not args.force:
+        # Known before anything is measured.
+        reasons = tuple(model_reasons(model_facts(bundle.load(args.bundle)), other.model))
+        if reasons:
+            raise _refusal(reasons, args.compare.name, FORCE)
+    return bench(args.bundle, args.source, options, progress.bar)
+
+
+def _compare(args: argparse.Namespace, record: Record, other: Record) -> Comparison:
+    from device.bench_compare import compare
+
+    this_name = args.bundle.name if args.bundle.is_file() else "this run"
+    other_name = args.compare.name
+    return compare(record, other, (this_name, other_name), force=args.force)
+
+
+def _tell(comparison: Comparison) -> int:
+    """Refuse, or warn of what was forced."""
+    if comparison.refused:
+        hint = "" if comparison.forced else FORCE
+        raise _refusal(comparison.reasons, comparison.other_name, hint)
+    from device.images import printable
+
+    for reason in comparison.reasons:
+        print(f"litesight: warning: not comparable: {printable(str(reason))}", file=sys.stderr)
     return 0
 
 
-def table(record: Record) -> Iterator[str]:
-    """The record for people."""
-    model, machine = record.model, record.target.machine
-    size = "×".join(str(side) for side in model.input)
-    yield f"model    {model.name}, {size}, {model.macs:,} MACs, sha256 {model.sha256[:12]}…"
-    if machine is not None:
-        board = f"{machine.board}, " if machine.board else ""
-        features = f" ({' '.join(machine.features)})" if machine.features else ""
-        cpu = machine.cpu or "unknown processor"
-        yield f"machine  {board}{cpu}, {machine.cores} cores, {machine.architecture}{features}"
-    for each in record.runs:
-        yield ""
-        yield from _run_lines(each)
+def _refusal(reasons: tuple[Reason, ...], other: str, hint: str) -> LitesightError:
+    from device.errors import LitesightError
+    from device.images import printable
 
-
-def _run_lines(run: Run) -> Iterator[str]:
-    figures, threads = run.figures, run.settings["threads"]
-    share = f"XNNPACK runs {figures['ops_xnnpack']} of {figures['ops_total']} operators"
-    yield f"{run.engine} {run.version}, {threads} thread{'' if threads == 1 else 's'}, {share}"
-    size = f"{run.source['width']}×{run.source['height']}"
-    if run.source["kind"] == "synthetic":
-        yield f"source   synthetic frame {size} in memory; capture is not timed (give --source to time it)"
-    else:
-        yield f"source   {run.source['name']} {size}"
-    yield f"{'ms':<12}{'p50':>9}{'p90':>9}{'p99':>9}{'mean':>9}"
-    for name, series in run.stages.items():
-        numbers = (series.percentile(50), series.percentile(90), series.percentile(99), series.mean)
-        yield f"{name:<12}" + "".join(f"{number:>9.3f}" for number in numbers)
-    yield (
-        f"{figures['frames_per_second']:.1f} frames/s one after another; "
-        f"cold start: open {figures['open_ms']:.1f} ms, first frame {figures['first_frame_ms']:.1f} ms"
-    )
-    yield f"memory   {_megabytes(figures['rss_bytes'])} resident, {_megabytes(figures['peak_rss_bytes'])} at its peak"
-    yield f"before   {_state(run.before)}"
-    yield f"after    {_state(run.after)}"
-
-
-def _megabytes(count_bytes: float | None) -> str:
-    return "unknown" if count_bytes is None else f"{count_bytes / 1e6:.0f} MB"
-
-
-def _state(state: MachineState | None) -> str:
-    if state is None:
-        return "unknown"
-    temperature = "unknown" if state.temperature_c is None else f"{state.temperature_c:.1f} °C"
-    reasons = state.throttle_reasons
-    throttled = "unknown" if reasons is None else ", ".join(reasons) or "no"
-    clock = "" if state.clock_mhz is None else f", clock {state.clock_mhz:.0f} MHz"
-    return f"temperature {temperature}, throttled: {throttled}, governor {state.governor or 'unknown'}{clock}"
+    why = "; ".join(printable(str(reason)) for reason in reasons)
+    return LitesightError(f"not comparable with {printable(other)}: {why}", hint=hint)

@@ -84,7 +84,8 @@ class PiCamera(Closing):
         self._mapped: Callable[[Any], Any] = _read_only(module.MappedArray)
         self._camera: Any = _open(module.Picamera2, number, self.name)
         try:
-            self._format = _start(self._camera, short_side, self.name)
+            self._format = _configure(self._camera, short_side, self.name)
+            _start(self._camera, _event_loop(module.previews.NullPreview(), self._answers), self.name)
         except BaseException:
             self.close()
             raise
@@ -145,12 +146,14 @@ class PiCamera(Closing):
             # Not the job's get_result(timeout): close() must be able to answer too, and old versions have no time-out.
             self._camera.capture_request(wait=False, signal_function=self._answers.put)
         try:
-            job = self._answers.get(timeout=FRAME_TIMEOUT_S)
+            answer = self._answers.get(timeout=FRAME_TIMEOUT_S)
         except Empty:
             raise SourceError(
                 f"{self.name} delivers no pictures: none came for {FRAME_TIMEOUT_S:g} s", hint="check the ribbon cable"
             ) from None
-        return None if job is None else job.get_result()
+        if isinstance(answer, Exception):
+            raise answer
+        return None if answer is None else answer.get_result()
 
     def _copy(self, request: Any, index: int) -> Frame:
         try:
@@ -178,11 +181,12 @@ def monotonic_time(stamp_ns: object) -> float:
     libcamera documents CLOCK_BOOTTIME; the drivers stamp with CLOCK_MONOTONIC and picamera2 compares with that. The two
     differ by the time that the machine slept, so at most one of them makes the picture neither old nor of the future.
     """
-    now = time.monotonic()
-    if not isinstance(stamp_ns, int):
-        return now
-    ages = (time.monotonic_ns() - stamp_ns, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - stamp_ns)
-    return now - min((age for age in ages if 0 <= age < LONGEST_AGE_NS), default=0) / 1e9
+    now_ns = time.monotonic_ns()
+    age_ns = 0
+    if isinstance(stamp_ns, int):
+        ages = (now_ns - stamp_ns, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - stamp_ns)
+        age_ns = min((age for age in ages if 0 <= age < LONGEST_AGE_NS), default=0)
+    return (now_ns - age_ns) / 1e9
 
 
 def _open(picamera2_class: Any, number: int, name: str) -> Any:
@@ -223,13 +227,11 @@ def _barred_devices(devices: Path = Path("/dev")) -> str:
     return "" if any(os.access(path, os.R_OK | os.W_OK) for path in media) else ", ".join(map(str, media))
 
 
-def _start(camera: Any, short_side: int | None, name: str) -> PixelFormat:
-    """Configure the camera and start it; the format of its frames."""
+def _configure(camera: Any, short_side: int | None, name: str) -> PixelFormat:
+    """Choose size and mode; the format of the frames."""
     try:
         camera.configure(_configuration(camera, short_side))
         format = str(camera.camera_configuration()["main"]["format"])
-        if format in FORMATS:
-            camera.start()
     except Exception as error:
         raise _refused(f"{name} does not start", error) from error
     if format not in FORMATS:
@@ -238,6 +240,26 @@ def _start(camera: Any, short_side: int | None, name: str) -> PixelFormat:
             hint="a USB camera is called usb:0; litesight doctor lists them",
         )
     return FORMATS[format]
+
+
+def _start(camera: Any, event_loop: Any, name: str) -> None:
+    try:
+        camera.start(show_preview=event_loop)
+    except Exception as error:
+        raise _refused(f"{name} does not start", error) from error
+
+
+def _event_loop(event_loop: Any, answers: SimpleQueue[Any]) -> Any:
+    """picamera2's thread, told to give its errors to the reader; of itself it would end with a traceback on stderr."""
+
+    def handle_request(camera: Any) -> None:
+        try:
+            camera.process_requests(event_loop)
+        except Exception as error:
+            answers.put(error)
+
+    event_loop.handle_request = handle_request
+    return event_loop
 
 
 def _configuration(camera: Any, short_side: int | None) -> Any:

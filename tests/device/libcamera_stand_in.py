@@ -57,7 +57,7 @@ class World:
         self.cameras: list[Camera] = []
         self.stride_alignment = 32  # bytes
         self.largest_buffer = 1 << 40  # bytes
-        self.dma_buffers: list[int] = []  # inodes of all that were handed out
+        self.dma_buffers: list[tuple[int, int]] = []  # device and inode of all that were handed out
         self.unbalanced_syncs = 0
 
     def dma_buffers_open(self) -> int:
@@ -65,9 +65,10 @@ class World:
         held = set()
         for descriptor in Path("/proc/self/fd").iterdir():
             try:
-                held.add(descriptor.stat().st_ino)
+                status = descriptor.stat()
             except OSError:  # the descriptor of the listing itself
                 continue
+            held.add((status.st_dev, status.st_ino))
         return len(held & set(self.dma_buffers))
 
 
@@ -500,7 +501,8 @@ def ioctl(fd: int, request: int, argument: Any) -> Any:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         argument.fd = os.memfd_create("dma", os.MFD_CLOEXEC)
         os.ftruncate(argument.fd, argument.len)
-        world.dma_buffers.append(os.fstat(argument.fd).st_ino)
+        status = os.fstat(argument.fd)
+        world.dma_buffers.append((status.st_dev, status.st_ino))
     elif request == dma_heap.DMA_BUF_SET_NAME:
         return argument.encode()
     elif request == dma_heap.DMA_BUF_IOCTL_SYNC:

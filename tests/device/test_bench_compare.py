@@ -456,6 +456,8 @@ def test_what_makes_a_run_doubtful_is_said() -> None:
         ),
         (host_run(figures=figures | {"waited_percent": 11.0}), "its threads waited 11% of the time for a core"),
         (host_run(figures=figures | {"slowdown_ratio": 1.2}), "20% slower than the first"),
+        # Others who came meanwhile made it slower: letting it run on would not help.
+        (host_run(figures=figures | {"slowdown_ratio": 1.2, "waited_percent": 30.0}), "its threads waited 30%"),
         (host_run(before=replace(COOL, governor="powersave")), "the governor powersave keeps the clock low"),
     ):
         found = list(cautions(run))

@@ -13,8 +13,8 @@ NOW_BITS: Final = 0xFFFF
 SINCE_BOOT_BITS: Final = 0xFFFF_0000
 
 MANY_OTHERS_PERCENT: Final = 15.0
-"""More of all cores' time than this went to other processes. One busy core of four is 25: it takes cache and memory away
-even from who never waits for a core."""
+"""More of all cores' time than this went to other processes. One busy core of four is 25: it takes cache and memory
+away even from who never waits for a core."""
 
 LONG_WAIT_PERCENT: Final = 10.0
 """The threads waited longer than this for a core: others were in the way."""

@@ -202,7 +202,7 @@ def _stage_row(name: str, this: Series, other: Series, drawn: Resampled | None, 
     interval = None
     if drawn is not None and drawn_other is not None and drawn_other.medians.all():
         interval = _interval(drawn.medians, drawn_other.medians)
-    verdict = _verdict(p50s[2], interval) if drawn and drawn_other else Verdict.FEW
+    verdict = judge(p50s[2], interval) if drawn and drawn_other else Verdict.FEW
     if verdict in (Verdict.FASTER, Verdict.SLOWER) and abs(p50s[0] - p50s[1]) < LEAST_MS:
         verdict = Verdict.UNDECIDED
     return Row(name, this.unit, *p50s, verdict, interval, p90s[2], p99s[2])
@@ -214,7 +214,7 @@ def _speed_row(this: Series, other: Series, drawn: Resampled | None, drawn_other
         interval = _interval(drawn_other.means, drawn.means)
     speeds = [1000 / series.mean if series.mean else 0.0 for series in (this, other)]
     ratio = _ratio(other.mean, this.mean)
-    verdict = _verdict(ratio, interval, more_is_faster=True) if drawn and drawn_other else Verdict.FEW
+    verdict = judge(ratio, interval, more_is_faster=True) if drawn and drawn_other else Verdict.FEW
     return Row("frames_per_second", "frames/s", speeds[0], speeds[1], ratio, verdict, interval)
 
 
@@ -237,7 +237,7 @@ def _figure_row(name: str, this: float, other: float) -> Row:
     return Row(name, unit, this, other, ratio, verdict)
 
 
-def _verdict(ratio: float | None, interval: tuple[float, float] | None, *, more_is_faster: bool = False) -> Verdict:
+def judge(ratio: float | None, interval: tuple[float, float] | None, *, more_is_faster: bool = False) -> Verdict:
     """A difference is told if chance does not explain it and it is larger than what two starts differ by."""
     if ratio is None or interval is None:
         return Verdict.UNDECIDED

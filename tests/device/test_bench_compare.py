@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.bench_cautions import cautions, throttle_faults
-from device.bench_compare import MARGIN, Comparison, Row, Verdict, compare
+from device.bench_compare import MARGIN, Comparison, Row, Verdict, compare, judge
 from device.bench_record import Conditions, Record, Run
 from device.bench_rules import match_runs
 from device.bootstrap import block_length, ratio_interval, resample, resamples_for
@@ -210,9 +210,9 @@ def test_two_runs_of_the_same_settings_are_matched_in_order() -> None:
 
 def test_forced_runs_are_matched_by_threads_before_anything_else() -> None:
     these = [host_run(settings={"threads": threads}) for threads in (1, 2)]
-    others = [host_run(engine="onnxruntime", settings={"threads": threads}) for threads in (4, 2)]
+    others = [host_run(engine="onnxruntime", settings={"threads": threads}) for threads in (2, 4)]
     pairs, left = match_runs(these, others, force=True)
-    assert pairs == [(these[0], others[0]), (these[1], others[1])]
+    assert pairs == [(these[0], others[1]), (these[1], others[0])]
     assert left == ([], [])
     assert match_runs(these, others)[0] == []
 
@@ -236,6 +236,26 @@ def test_a_difference_is_told_by_its_size_and_its_certainty(this: float, other: 
     assert row.ratio is not None
     assert row.ratio == pytest.approx(this / other, rel=0.005)
     assert row.interval[0] <= row.ratio <= row.interval[1]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "interval", "verdict"),
+    [
+        (0.985, (0.970, 0.995), Verdict.UNDECIDED),
+        (1.015, (1.005, 1.030), Verdict.UNDECIDED),
+        (0.970, (0.950, 1.001), Verdict.UNDECIDED),
+        (1.030, (0.999, 1.050), Verdict.UNDECIDED),
+        (0.970, (0.960, 0.999), Verdict.FASTER),
+        (1.030, (1.001, 1.040), Verdict.SLOWER),
+        (0.995, (0.985, 1.015), Verdict.SAME),
+        (None, (0.9, 1.1), Verdict.UNDECIDED),
+        (2.0, None, Verdict.UNDECIDED),
+    ],
+)
+def test_a_verdict_wants_both_size_and_certainty(
+    ratio: float | None, interval: tuple[float, float] | None, verdict: Verdict
+) -> None:
+    assert judge(ratio, interval) is verdict
 
 
 def test_scattered_samples_support_no_difference() -> None:
@@ -342,6 +362,27 @@ def test_a_record_against_itself_is_never_faster_nor_slower() -> None:
         assert not verdicts & {Verdict.FASTER, Verdict.SLOWER, Verdict.LESS, Verdict.MORE}
 
 
+def test_two_series_are_drawn_apart() -> None:
+    """Drawn alike, they would seem to vary together, and the interval would be too narrow; here it would vanish."""
+    record = host_record(host_run(times(10.0, 40, spread=0.5)))
+    interval = rows(compare(record, record))["invoke"].interval
+    assert interval is not None
+    assert interval[0] < 0.99 < 1.01 < interval[1]
+
+
+def test_forced_partners_of_another_kind_are_told_as_such() -> None:
+    ours, theirs = host_run(), host_run(engine="onnxruntime", settings={"threads": 1, "xnnpack": True})
+    forced = compare(host_record(ours, ours), host_record(ours, theirs), force=True)
+    assert [str(reason).partition(" (")[0] for reason in forced.reasons] == [
+        "another runtime: ai-edge-litert against onnxruntime",
+        "another setting: threads 2 against 1",
+    ]
+    assert len(forced.pairs) == 2
+    fair = compare(host_record(ours, ours), host_record(ours, theirs))
+    assert len(fair.pairs) == 1, "unforced, what has no partner is left out and the rest compared"
+    assert not fair.reasons
+
+
 def test_the_same_files_give_the_same_verdict() -> None:
     this, other = host_record(host_run(times(10.0, seed=1))), host_record(host_run(times(10.1, seed=2)))
     assert compare(this, other) == compare(this, other)
@@ -415,6 +456,8 @@ def test_what_makes_a_run_doubtful_is_said() -> None:
         ),
         (host_run(figures=figures | {"waited_percent": 11.0}), "its threads waited 11% of the time for a core"),
         (host_run(figures=figures | {"slowdown_ratio": 1.2}), "20% slower than the first"),
+        # Others who came meanwhile made it slower: letting it run on would not help.
+        (host_run(figures=figures | {"slowdown_ratio": 1.2, "waited_percent": 30.0}), "its threads waited 30%"),
         (host_run(before=replace(COOL, governor="powersave")), "the governor powersave keeps the clock low"),
     ):
         found = list(cautions(run))

@@ -83,6 +83,7 @@ INVOKE = "runs.0.stages.invoke"
         ("runs.0", 7, "runs.0: expected a JSON object, found 7"),
         ("runs.0.engine", "", "runs.0.engine: expected a text"),
         ("runs.0.settings.threads", [1], "settings.threads: expected a number, a text"),
+        ("runs.0.settings.threads", float("inf"), "settings.threads: expected a number, a text"),
         ("runs.0.stages", {"../x": {}}, "expected a stage such as invoke"),
         (f"{INVOKE}.unit", "s", "stages.invoke.unit: expected ms, found 's'"),
         (f"{INVOKE}.samples", [], "stages.invoke.samples: expected at least one sample"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from device.machine import read_facts, read_memory, read_state
 from device.progress import Progress, silent
 from device.runner import Classifier, StageTimes, load_classifier, timed
 from device.sources import open_source
+
+if TYPE_CHECKING:
+    from device.bench_peers import PeerOptions
 
 SYNTHETIC_SIZE: Final = (640, 480)
 """Width and height of the frame that stands in for a camera, in pixels."""
@@ -40,12 +43,14 @@ class Options:
         runs: frames that are timed, per number of threads.
         warmup: frames before them that are not.
         xnnpack: False times LiteRT's own kernels.
+        peers: other engines to time in turn with the kit's own; None leaves them out.
     """
 
     threads: tuple[int, ...]
     runs: int = 100
     warmup: int = 10
     xnnpack: bool = True
+    peers: PeerOptions | None = None
 
 
 def bench(path: Path, source: str | None, options: Options, progress: Progress = silent) -> Record:
@@ -66,6 +71,10 @@ def bench(path: Path, source: str | None, options: Options, progress: Progress =
         classifier = load_classifier(path, threads, options.xnnpack)
         open_ms = (time.perf_counter_ns() - started) / 1e6
         runs.append(_run(classifier, source, options, open_ms, progress))
+        if options.peers is not None:
+            from device.bench_peers import bench_peers
+
+            runs += bench_peers(classifier, source, options.runs, options.peers, progress)
         bundle = classifier.bundle
     assert bundle is not None, "at least one number of threads"
     return Record(

@@ -33,6 +33,8 @@ FIGURES: Final[Mapping[str, str]] = {
     "weights_bytes": "the network's weights as the kernels read them, part of constants_bytes",
     "code_bytes": "vectors and machine code, part of flash_bytes",
     "mismatched_bytes": "output bytes that differ from the golden vectors",
+    "agreement": "share of the frames on which the engine's likeliest class is that of the kit's own engine",
+    "invoke_ratio": "time of the network / that of the kit's own engine in the same round; the median of the rounds",
 }
 """Every single number that a run may carry, and what it means. The unit is in the name."""
 

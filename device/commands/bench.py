@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from device.commands import bench_peers
 from device.commands.arguments import count, thread_counts, whole
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ examples:
   litesight bench solar.bundle --source usb:0 --threads 1,2,4   with a camera, three times
   litesight bench solar.bundle --runs 1000 -o pi5.json          keep the samples
   litesight bench solar.bundle --no-xnnpack                     what XNNPACK is worth
+  litesight bench solar.bundle --peers                          the other engines that are installed, in turn
   litesight bench solar.bundle --board mps2-an386               on an emulated board (--board ID --help)"""
 
 
@@ -40,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=count, default=100, metavar="N", help="timed frames per run (default: 100)")
     parser.add_argument("--warmup", type=whole, default=10, metavar="N", help="untimed frames before (default: 10)")
     parser.add_argument("--no-xnnpack", action="store_true", help="LiteRT's own kernels instead of the delegate")
+    bench_peers.configure(parser)
     parser.add_argument("--json", action="store_true", help="the whole record as JSON on stdout")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the JSON record to FILE")
 
@@ -51,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
     from device.bench import Options, bench
     from device.interpreter import default_threads
 
-    options = Options(args.threads or (default_threads(),), args.runs, args.warmup, not args.no_xnnpack)
+    threads = args.threads or (default_threads(),)
+    options = Options(threads, args.runs, args.warmup, not args.no_xnnpack, bench_peers.options(args))
     if args.output is not None and args.output.is_dir():
         from device.errors import UsageError
 
@@ -77,8 +81,10 @@ def table(record: Record) -> Iterator[str]:
         cpu = machine.cpu or "unknown processor"
         yield f"machine  {board}{cpu}, {machine.cores} cores, {machine.architecture}{features}"
     for each in record.runs:
-        yield ""
-        yield from _run_lines(each)
+        if not bench_peers.is_peer_run(each):
+            yield ""
+            yield from _run_lines(each)
+    yield from bench_peers.lines([each for each in record.runs if bench_peers.is_peer_run(each)])
 
 
 def _run_lines(run: Run) -> Iterator[str]:

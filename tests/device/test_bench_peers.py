@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 from collections.abc import Callable
@@ -109,7 +110,7 @@ def test_engines_take_turns_in_blocks_and_another_begins_each_round(
     events: list[str] = []
     invoke = classifier.interpreter.invoke
     monkeypatch.setattr(classifier.interpreter, "invoke", noting(events, lambda: "own", invoke))
-    a, b = (peer(name, noting(events, lambda name=name: name, invoke)) for name in "ab")
+    a, b = (peer(name, noting(events, functools.partial(str, name), invoke)) for name in "ab")
     timed(classifier, a, b, runs=2 * BLOCK + 3)
     assert events[:2] == ["a", "b"], "each answers once when it is opened"
     full, last = BLOCK + 1, 3 + 1

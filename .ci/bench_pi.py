@@ -4,10 +4,10 @@
 
 Usage: make bench-pi [ROUNDS=9], or bench_pi.py [--rounds N] [--threads 1,2] [--markdown]
 
-One run, one machine, one network (EfficientNet-Lite0, 224x224, ImageNet, int8), one clip (640x480 motion JPEG, 330 frames
-made of photos). End to end means from opening the clip to the last label. Every contestant is a process of its own that
-stands still while another one works; they take turns, a pass over the clip each, and every round begins with another
-one. Speeds are compared within a round, so that a machine that slows down slows all of them.
+One run, one machine, one network (EfficientNet-Lite0, 224x224, ImageNet, int8), one clip (640x480 motion JPEG, 330
+frames made of photos). End to end means from opening the clip to the last label. Every contestant is a process of its
+own that stands still while another one works; they take turns, a pass over the clip each, and every round begins with
+another one. Speeds are compared within a round, so that a machine that slows down slows all of them.
 
 A peer runs twice: one frame after another, as its examples have it, and with decoding in a thread of its own, as the
 kit does it. The faster of the two counts.
@@ -96,6 +96,7 @@ class Results:
     """Everything that was found out."""
 
     lines: list[Line] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     speeds: dict[int, list[Contestant]] = field(default_factory=dict)
 
 
@@ -228,7 +229,17 @@ def run_command(stage: Stage, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-FIGURES: Sequence[Callable[[Stage, argparse.Namespace, Results], None]] = (throughput, start, memory)
+def stages(stage: Stage, options: argparse.Namespace, results: Results) -> None:
+    """Where the kit's own time goes, as the command itself tells; no figure was asked for."""
+    for threads in options.threads:
+        process = run_command(stage, "--json", "--threads", str(threads))
+        told, _ = process.communicate(timeout=300)
+        times = [json.loads(line)["ms"] for line in told.splitlines()]
+        parts = [f"{name} {statistics.median(ms[name] for ms in times):.2f}" for name in times[0]]
+        results.notes.append(f"stages of litesight run, median ms, threads {threads}: {', '.join(parts)}")
+
+
+FIGURES: Sequence[Callable[[Stage, argparse.Namespace, Results], None]] = (throughput, start, memory, stages)
 """Each measures something and adds its lines. Latency, soak and page are more functions like these."""
 
 
@@ -255,13 +266,21 @@ def report(stage: Stage, results: Results, markdown: bool) -> str:
     parts = []
     for threads, contestants in results.speeds.items():
         parts.append(f"### {threads} thread{'' if threads == 1 else 's'}\n" if markdown else f"threads {threads}")
-        head = ("", "frames/s", "slowest to fastest", "litesight is … × as fast", "cores", "same answer (in its top 3)")
+        head = (
+            "",
+            "frames/s",
+            "slowest to fastest",
+            "litesight is … × as fast",
+            "CPU ms/frame",
+            "same answer (in its top 3)",
+        )
         parts.append(table([head, *speed_rows(contestants)], markdown) + "\n")
     rows = [("", "reached", "asked for", "spread", ""), *((*each.cells(), mark(each)) for each in results.lines)]
     parts.append(table(rows, markdown) + "\n")
     configs = {each.name: each.config for contestants in results.speeds.values() for each in contestants}
     bullet = "* " if markdown else ""
     parts += [f"{bullet}{entry(name)}: {config}" for name, config in configs.items()]
+    parts += [f"{bullet}{note}" for note in results.notes]
     parts += [f"{bullet}left out: {NAMES[name]}: {why}" for name, why in stage.absent.items()]
     return "\n".join(parts)
 
@@ -281,7 +300,7 @@ def speed_rows(contestants: list[Contestant]) -> list[tuple[str, ...]]:
                 f"{statistics.median(each.rates):.1f}",
                 f"{min(each.rates):.1f} to {max(each.rates):.1f}",
                 f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
-                f"{sum(each.cpu_seconds) / sum(each.seconds):.2f}",
+                f"{1000 * statistics.median(each.cpu_seconds) / FRAMES:.2f}",
                 f"{same:.0%} ({among:.0%})" if each.answers else "",
             )
         )
@@ -330,6 +349,7 @@ def record(stage: Stage, results: Results, options: argparse.Namespace) -> dict[
             ]
             for threads, contestants in results.speeds.items()
         },
+        "notes": results.notes,
         "absent": stage.absent,
     }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""One contestant of make bench-pi in a process of its own: video in, labels out, a pass over the clip when asked for it.
+"""One contestant of make bench-pi in a process of its own: video in, labels out, a pass over the clip when asked.
 
 Usage: bench_pi_contestant.py NAME THREADS CLIP BUNDLE MODELS
 
@@ -96,7 +96,7 @@ def mediapipe(threads: int, bundle: Path, models: Path) -> tuple[str, Classify]:
         base_options=BaseOptions(model_asset_path=str(models / "mediapipe.tflite")), max_results=TOP
     )
     classifier = ImageClassifier.create_from_options(options)
-    # The same part of the picture that the others see; without it MediaPipe squeezes the whole frame, at the same speed.
+    # The part of the picture that the others see; without it MediaPipe squeezes the whole frame, at the same speed.
     square = ImageProcessingOptions(region_of_interest=RectF(left=80 / 640, top=0.0, right=560 / 640, bottom=1.0))
 
     def classify(frame: Any) -> list[int]:

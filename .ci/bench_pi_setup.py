@@ -107,8 +107,10 @@ def make_opencv(stage: Stage) -> str:
 
 
 def convert(stage: Stage, name: str, *options: str) -> None:
-    """The bundle's float network as ONNX. The converter needs TensorFlow, so it runs in the project's environment, from a
-    folder of its own."""
+    """The bundle's float network as ONNX.
+
+    The converter needs TensorFlow, so it runs on the project's, from a folder of its own.
+    """
     folder = WORK / "converter"
     if not (folder / "tf2onnx").is_dir():
         tell(f"installing {' '.join(CONVERTER)}")
@@ -136,8 +138,8 @@ def install(python: str, *packages: str) -> None:
     """Into the peers' environment; nothing if all are there already."""
     names = [package.partition("==") for package in packages]
     wanted = {name.lower(): version for name, _, version in names}
-    code = "import json, importlib.metadata as m; print(json.dumps({d.name.lower(): d.version for d in m.distributions()}))"
-    found: dict[str, str] = json.loads(call(python, "-c", code))
+    listing = json.loads(call(python, "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"))
+    found = {each["name"].lower(): each["version"] for each in listing}
     if all(found.get(name, "") == (version or found.get(name)) for name, version in wanted.items()):
         return
     tell(f"installing {' '.join(packages)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 import litesight
 from device import bundle as bundles
-from device.bench_peers import BLOCK, PeerOptions, bench_peers
+from device.bench_peers import BLOCK, PICTURES, PeerOptions, bench_peers
 from device.bench_record import Run
 from device.errors import LitesightError
+from device.frames import Closing, Frame
+from device.interpreter import Interpreter, open_interpreter
 from device.manifest import input_fields
 from device.peers import PEERS, AbsentError, Engine, Peer, open_peer
-from device.preprocess import InputSpec
+from device.preprocess import InputSpec, PixelFormat
 from device.runner import Classifier, load_classifier
 
 BundleMaker = Callable[..., Path]
@@ -175,6 +177,37 @@ def test_opencv_gets_as_many_threads_as_the_others_and_then_its_own_back(
         cv2.setNumThreads(-1)
 
 
+class Camera(Closing):
+    """Red pictures as a camera has them, blue first."""
+
+    name, live, total = "camera", True, None
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self.pixels = np.ascontiguousarray(pixels[..., ::-1])
+        self.delivered: list[int] = []
+        self.recycled: list[int] = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(2 * PICTURES):
+            self.delivered.append(index)
+            yield Frame(self.pixels, "red", index, 0.0, PixelFormat.BGR888)
+
+    def recycle(self, frame: Frame) -> None:
+        self.recycled.append(frame.index)
+
+
+def test_a_camera_gives_some_pictures_in_its_own_order_of_colours_and_gets_its_memory_back(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, plain: Callable[..., NDArray[np.uint8]]
+) -> None:
+    camera = Camera(plain("red"))
+    monkeypatch.setattr("device.sources.open_source", lambda spec, on_bad: camera)
+    red = np.array([1.0, 0.0, 0.0])
+    own, other = timed(classifier, peer("always red", lambda x: red), source="usb:0")
+    assert own.settings["pictures"] == PICTURES
+    assert camera.delivered == camera.recycled == list(range(PICTURES))
+    assert other.figures["agreement"] == 1
+
+
 def test_a_source_without_a_readable_picture_is_told(classifier: Classifier, tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_text("not a photo")
@@ -198,6 +231,22 @@ def test_a_peer_that_fails_is_named_with_its_reason_and_the_others_are_timed(cla
         "broken: cannot run the network: two lines",
         "odd: expected 3 scores, one per label, found shape (5,)",
     ]
+
+
+def test_litert_without_the_delegate_really_is_without_it(
+    tiny_bundle: Path, tiny_model: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[bytes, int, Interpreter]] = []
+
+    def spy(model: bytes, threads: int, **options: bool) -> Interpreter:
+        opened.append((model, threads, open_interpreter(model, threads, **options)))
+        return opened[-1][-1]
+
+    monkeypatch.setattr("device.peers.open_interpreter", spy)
+    open_peer(named("LiteRT without the delegate"), bundles.load(tiny_bundle), 2)
+    ((model, threads, interpreter),) = opened
+    assert (model, threads) == (tiny_model, 2)
+    assert (interpreter.ops_total, interpreter.ops_xnnpack) == (4, 0)
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, **modules: Any) -> None:

@@ -58,6 +58,12 @@ bench-mcu: $(READY) ## RAM, flash and instructions of the static engine on emula
 	@.ci/system-packages $(RUN_PACKAGES) $(BOARD_PACKAGES) gcc libc6-dev
 	@$(BIN)/python .ci/bench_mcu.py "$(NETWORKS)"
 
+ROUNDS ?= 9
+.PHONY: bench-pi
+bench-pi: $(READY) ## speed, start and memory of litesight run beside MediaPipe, ONNX Runtime and OpenCV DNN (make bench-pi ROUNDS=9)
+	@.ci/system-packages $(RUN_PACKAGES)
+	@$(BIN)/python .ci/bench_pi.py --rounds "$(ROUNDS)"
+
 $(READY): pyproject.toml constraints.txt
 	@.ci/virtual-environment $(VENV)
 	@touch $@

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from device.machine import read_facts, read_memory
 from device.progress import Progress, silent
 from device.results import StageTimes
 from device.sources import open_source
+
+if TYPE_CHECKING:
+    from device.bench_peers import PeerOptions
 
 SYNTHETIC_SIZE: Final = (640, 480)
 """Width and height of the frame that stands in for a camera, in pixels."""
@@ -53,6 +56,7 @@ class Options:
         xnnpack: False times LiteRT's own kernels.
         duration_s: time frames for so long instead of ``runs`` of them.
         cold_starts: start so many processes of ``litesight run`` as well, per number of threads.
+        peers: other engines to time in turn with the kit's own; None leaves them out.
 
     Raises:
         UsageError: a number outside of its range.
@@ -64,6 +68,7 @@ class Options:
     xnnpack: bool = True
     duration_s: float | None = None
     cold_starts: int = 0
+    peers: PeerOptions | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.threads) <= MAX_RUNS:
@@ -89,7 +94,8 @@ def bench(path: Path, source: str | None, options: Options, progress: Progress =
     facts = read_facts()
     # Later it would count what this bench itself has done.
     load_1min = load_average()
-    runs = []
+    runs: list[Run] = []
+    peers: list[Run] = []
     bundle: Bundle | None = None
     for threads in options.threads:
         started = time.perf_counter_ns()
@@ -99,6 +105,10 @@ def bench(path: Path, source: str | None, options: Options, progress: Progress =
         if options.cold_starts:
             cold["cold_start_ms"] = cold_start_ms(path, source, threads, synthetic_frame(), options.cold_starts)
         runs.append(_run(classifier, source, options, Watch(load_1min), cold, progress))
+        if options.peers is not None:
+            from device.bench_peers import bench_peers
+
+            peers += bench_peers(classifier, source, options.runs, options.peers, progress)
         bundle = classifier.bundle
     assert bundle is not None, "at least one number of threads"
     return Record(
@@ -107,6 +117,7 @@ def bench(path: Path, source: str | None, options: Options, progress: Progress =
         model=model_facts(bundle),
         target=Target("host", facts.board or platform.machine(), facts),
         runs=runs,
+        peers=peers,
     )
 
 

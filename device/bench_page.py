@@ -15,7 +15,15 @@ from device.bench_page_shell import SHELL, STYLE
 from device.bench_pictures import harmless
 from device.bench_record import PERCENTILES, STAGES, Record, Run
 from device.bench_rules import run_title
-from device.bench_table import cold_words, during_words, engine_words, machine_words, source_words, state_words
+from device.bench_table import (
+    cold_words,
+    during_words,
+    engine_words,
+    machine_words,
+    peer_words,
+    source_words,
+    state_words,
+)
 
 _GOOD = (Verdict.FASTER, Verdict.LESS)
 _BAD = (Verdict.SLOWER, Verdict.MORE)
@@ -30,6 +38,8 @@ def page(record: Record, comparison: Comparison | None = None) -> bytes:
         sections.insert(0, ("comparison", "Comparison", _comparison(comparison)))
     for number, run in enumerate(record.runs):
         sections.append((f"run-{number + 1}", run_title(run), _run(run, is_open=number == 0)))
+    if record.peers:
+        sections.append(("peers", "Engines in turn", _peers(record)))
     sections.append(("facts", "Facts", _facts(record)))
     html = SHELL.substitute(
         style=STYLE,
@@ -193,6 +203,24 @@ def _states(run: Run) -> str:
         rows.append(("cold start", cold_words(run)))
     rows.append(("settings", ", ".join(f"{key} {value}" for key, value in run.settings.items())))
     return _fact_table(rows, "The machine meanwhile")
+
+
+def _peers(record: Record) -> str:
+    """A bar for the median of each engine."""
+    longest = max(run.stages["invoke"].percentile(50) for run in record.peers) or 1.0
+    rows = []
+    for run in record.peers:
+        ms = run.stages["invoke"].percentile(50)
+        ratio, agreement = peer_words(run)
+        threads = run.settings.get("threads")
+        rows.append(
+            f"<p><span>{harmless(f'{run.engine} {run.version}, threads {threads}')}</span>"
+            f"<span>{ms:.2f} ms, {ratio} × ours, {agreement} same answers</span></p>"
+            f'<div class="stack"><i class="s-invoke" style="width:{100 * ms / longest:.2f}%"></i></div>'
+        )
+    return '<p class="look">The median of the network alone; all engines took turns on the same inputs.</p>' + "".join(
+        rows
+    )
 
 
 def _facts(record: Record) -> str:

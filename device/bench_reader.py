@@ -105,6 +105,7 @@ def from_json(document: object, name: str) -> Record:
         model=_model(root.child("model")),
         target=_target(root.child("target")),
         runs=root.each("runs", _run, MAX_RUNS, least=1),
+        peers=root.optional("peers", lambda: root.each("peers", _peer, MAX_RUNS)) or (),
     )
 
 
@@ -163,6 +164,13 @@ def _run(fields: _Object) -> Run:
         after=fields.optional("after", lambda: _state(fields.child("after"))),
         conditions=fields.optional("conditions", lambda: _conditions(fields.child("conditions"))),
     )
+
+
+def _peer(fields: _Object) -> Run:
+    run = _run(fields)
+    if "invoke" not in run.stages:
+        raise fields.wrong("stages", "the stage invoke", sorted(run.stages))
+    return run
 
 
 def _setting(fields: _Object, key: str, value: object) -> int | float | str | bool:

@@ -39,6 +39,8 @@ FIGURES: Final[Mapping[str, str]] = {
     "weights_bytes": "the network's weights as the kernels read them, part of constants_bytes",
     "code_bytes": "vectors and machine code, part of flash_bytes",
     "mismatched_bytes": "output bytes that differ from the golden vectors",
+    "agreement": "share of the frames on which the engine's likeliest class is that of the kit's own engine",
+    "invoke_ratio": "time of the network / that of the kit's own engine in the same round; the median of the rounds",
 }
 """Every single number that a run may carry, and what it means. The unit is in the name."""
 
@@ -217,13 +219,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Record:
-    """A bench file: one network on one target, in one or more runs."""
+    """A bench file: one network on one target, in one or more runs.
+
+    Attributes:
+        runs: the kit's own engine, frame by frame through every stage.
+        peers: engines that were timed in turn, the kit's own among them; the stage ``invoke`` alone.
+    """
 
     created: str
     litesight: str
     model: ModelFacts
     target: Target
     runs: Sequence[Run] = field(default_factory=tuple)
+    peers: Sequence[Run] = field(default_factory=tuple)
 
     def to_json(self) -> dict[str, Any]:
         """The whole document."""
@@ -234,6 +242,7 @@ class Record:
             "model": asdict(self.model),
             "target": asdict(self.target),
             "runs": [run.to_json() for run in self.runs],
+            "peers": [run.to_json() for run in self.peers],
         }
 
     def to_bytes(self) -> bytes:

@@ -21,6 +21,31 @@ def table(record: Record) -> Iterator[str]:
     for run in record.runs:
         yield ""
         yield from _run_lines(run)
+    yield from _peer_lines(record)
+
+
+def _peer_lines(record: Record) -> Iterator[str]:
+    """The engines that were timed in turn, a table for each number of threads."""
+    for threads in dict.fromkeys(run.settings.get("threads") for run in record.peers):
+        same = [run for run in record.peers if run.settings.get("threads") == threads]
+        first = same[0].settings
+        yield ""
+        yield (
+            f"engines in turn, {threads} thread{'' if threads == 1 else 's'}: {first.get('runs')} frames each in "
+            f"{first.get('rounds')} rounds, {first.get('pictures')} pictures, only the network"
+        )
+        yield f"{'invoke, ms':<36}{'p50':>9}{'p90':>9}{'p99':>9}{'× ours':>9}{'same answer':>13}"
+        for run in same:
+            numbers = "".join(f"{run.stages['invoke'].percentile(percent):>9.3f}" for percent in PERCENTILES)
+            ratio, agreement = peer_words(run)
+            yield f"{printable(f'{run.engine} {run.version}'):<36}{numbers}{ratio:>9}{agreement:>13}"
+            yield f"  {printable(str(run.settings.get('network')))}"
+
+
+def peer_words(run: Run) -> tuple[str, str]:
+    """How many times as long as the kit's own engine it took, and how often it gave the same answer."""
+    ratio, agreement = run.figures.get("invoke_ratio"), run.figures.get("agreement")
+    return "unknown" if ratio is None else f"{ratio:.2f}", "unknown" if agreement is None else f"{agreement:.1%}"
 
 
 def comparison_table(comparison: Comparison) -> Iterator[str]:

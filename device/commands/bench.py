@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from device.commands import bench_peers
 from device.commands.arguments import count, thread_counts, whole
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ examples:
   litesight bench solar.bundle --runs 1000 -o pi5.json          keep the samples
   litesight bench solar.bundle --duration 600 --html heat.html  does it get slower when it gets hot?
   litesight bench solar.bundle --no-xnnpack                     what XNNPACK is worth
+  litesight bench solar.bundle --peers                          the other engines that are installed, in turn
   litesight bench solar.bundle --compare pi5.json               faster than it was?
   litesight bench new.json --compare pi5.json --html both.html  two files, nothing measured
   litesight bench solar.bundle --board mps2-an386               on an emulated board (--board ID --help)
@@ -58,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--warmup", type=whole, metavar="N", help=f"untimed frames before, after the first (default: {DEFAULT_WARMUP})"
     )
     parser.add_argument("--no-xnnpack", action="store_true", help="LiteRT's own kernels instead of the delegate")
+    bench_peers.configure(parser)
     parser.add_argument(
         "--cold-starts",
         type=count,
@@ -135,6 +138,7 @@ def _check_nothing_to_measure(args: argparse.Namespace) -> None:
         "--warmup": args.warmup,
         "--no-xnnpack": args.no_xnnpack or None,
         "--cold-starts": args.cold_starts,
+        "--peers": args.peers or None,
         "-o": args.output,
     }
     wrong = [option for option, value in given.items() if value is not None]
@@ -158,6 +162,7 @@ def _measure(args: argparse.Namespace, other: Record | None) -> Record:
         xnnpack=not args.no_xnnpack,
         duration_s=args.duration,
         cold_starts=args.cold_starts or 0,
+        peers=bench_peers.options(args),
     )
     if other is not None and not args.force:
         # Known before anything is measured.

@@ -229,8 +229,7 @@ class SlotModel:
         except (LitesightError, OSError) as error:
             self._report(f"{error}; the running model goes on")
             return
-        running = self._active.slot
-        if slot == running:
+        if slot == self._active.slot:
             return
         try:
             loaded = _Loaded(self._load(slot), slot)
@@ -238,7 +237,8 @@ class SlotModel:
         except Exception as error:
             if self._slots.link_state() != state:
                 return  # a newer one is there already, and this one may be gone
-            reason = f"it cannot be opened: {_text(error)}"
+            # Asked for only now: the one that ran when this one began to be opened may have been given up since.
+            running, reason = self._active.slot, f"it cannot be opened: {_text(error)}"
             self._report(f"model {slot.name} was refused: {reason}; {running.name} goes on")
             self._write(lambda: self._slots.fall_back(reason, failed=slot, to=running))
             return

@@ -253,10 +253,11 @@ def test_a_model_that_was_replaced_while_it_was_opened_is_no_fault(bench: Bench)
 
 
 def test_a_model_that_fails_while_the_next_bad_one_is_opened_is_not_gone_back_to(bench: Bench) -> None:
-    load, failed = bench.load, threading.Event()
+    load, opening, failed = bench.load, threading.Event(), threading.Event()
 
     def late(path: Path) -> Classifier:
         if path.name[0] == "c":
+            opening.set()
             assert failed.wait(WAIT_S)
             raise LitesightError("damaged")
         return load(path)
@@ -268,7 +269,7 @@ def test_a_model_that_fails_while_the_next_bad_one_is_opened_is_not_gone_back_to
         bench.said()
         second = model.current()
         bench.switch("c")
-        until(lambda: bench.slots.current().name[0] == "c")
+        assert opening.wait(WAIT_S)
         assert model.failed(second, ValueError("x")) is True
         failed.set()
     assert bench.slots.current().name == "a" * 16

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -240,7 +241,7 @@ def test_a_damaged_bundle_is_not_even_sent(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (path / bundle.LABELS).write_text("x\n")
-    monkeypatch.setattr(remote.subprocess, "run", lambda *arguments, **named: pytest.fail("something was called"))
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **named: pytest.fail("something was called"))
     assert litesight.main(["deploy", str(path), "pi"]) == 1
     assert "labels.txt is damaged" in capsys.readouterr().err
 
@@ -279,7 +280,7 @@ def test_a_dry_run_calls_nothing_and_shows_what_would_be_called(
 def test_a_wrong_call_is_status_2_and_nothing_is_started(
     path: Path, arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(remote.subprocess, "run", lambda *arguments, **named: pytest.fail("something was called"))
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **named: pytest.fail("something was called"))
     try:
         status = litesight.main(["deploy", str(path), *arguments])
     except SystemExit as stop:

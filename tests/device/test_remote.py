@@ -17,7 +17,7 @@ from device.errors import LitesightError
 from device.remote import Answer, RemoteError, Target, connection_error, parse_target, run
 from tests.device.ssh_server import script
 
-WORDS = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=8), max_size=4)
+WORDS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8), max_size=4)
 
 
 def shell(remote_command: str, home: Path, path: str = "/usr/bin:/bin") -> str:

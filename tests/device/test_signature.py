@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import litesight
-from device import bundle, signature
+from device import bundle
 from device.errors import LitesightError, UsageError
 from device.signature import (
     Signature,
@@ -74,7 +74,18 @@ def test_the_signature_is_over_the_manifests_exact_bytes(signed: Path, keys: tup
         pytest.skip("openssl is not installed")
     raw = signed.parent / "raw.sig"
     raw.write_bytes(bytes.fromhex(json.loads((signed / SIG).read_bytes())["signature"]))
-    command = [openssl, "pkeyutl", "-verify", "-pubin", "-inkey", keys[1], "-rawin", "-sigfile", raw, "-in"]
+    command: list[str | Path] = [
+        openssl,
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-inkey",
+        keys[1],
+        "-rawin",
+        "-sigfile",
+        raw,
+        "-in",
+    ]
     done = subprocess.run([*command, signed / bundle.MANIFEST], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     done = subprocess.run([*command, signed / bundle.LABELS], capture_output=True, timeout=60, check=False)
@@ -132,7 +143,7 @@ def test_a_bundle_that_changes_while_it_is_read_is_refused(
     signed: Path, make_bundle: BundleMaker, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other, load = make_bundle("other.bundle", macs=1), bundle.load
-    monkeypatch.setattr(signature.bundles, "load", lambda path: load(other))
+    monkeypatch.setattr(bundle, "load", lambda path: load(other))
     with pytest.raises(SignatureError, match="changed while it was read"):
         load_signed(signed, [keys[1]])
 

@@ -96,7 +96,17 @@ def two(
 
 def die_everywhere(action: str, template: Path, tmp_path: Path, bundles: list[Path]) -> list[list[object]]:
     """Per place to die: exit status, active at once, active after the next call, names in the directory, left-overs."""
-    command = [sys.executable, "-W", "ignore", "-c", CHILD, action, template, tmp_path / "root", *bundles]
+    command: list[str | Path] = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        CHILD,
+        action,
+        template,
+        tmp_path / "root",
+        *bundles,
+    ]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     seen: list[list[object]] = json.loads(done.stdout)

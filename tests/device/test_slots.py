@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 import litesight
-from device import bundle, slot_files, slots
+from device import atomic, bundle, slot_files, slots
 from device.errors import LitesightError
 from device.signature import new_key, sign
 from device.slot_files import SlotError
@@ -227,6 +227,7 @@ def test_a_runner_falls_back_to_what_it_runs_not_to_what_was_before(root: Path) 
     for slot in (first, second, third):
         directory.switch(slot)
     assert directory.fall_back("no", failed=third, to=first) == first
+    assert directory.previous() is None, "what came in between never worked"
     directory.switch(third)
     shutil.rmtree(first)
     directory.switch(second)
@@ -243,6 +244,26 @@ def test_two_bad_models_in_a_row_leave_the_proved_one_to_fall_back_to(root: Path
     assert not directory.status().proved
     directory.switch(worse)
     assert directory.fall_back("no") == good
+
+
+def test_the_active_model_received_again_leaves_the_previous_one(root: Path) -> None:
+    directory = create_slots(root)
+    first, second = empty_slot(directory, "1"), empty_slot(directory, "2")
+    for slot in (first, second, second):
+        directory.switch(slot)
+    assert (directory.current(), directory.previous()) == (second, first)
+
+
+def test_a_model_is_not_its_own_predecessor(root: Path) -> None:
+    """So a crash between the two links of a switch leaves them."""
+    directory = create_slots(root)
+    first = empty_slot(directory, "1")
+    directory.switch(first)
+    shutil.copy(root / "current", root / "previous", follow_symlinks=False)
+    assert directory.previous() is None
+    with pytest.raises(SlotError, match="has no previous model"):
+        directory.back()
+    assert directory.fall_back("no") is None
 
 
 def test_back_and_forth(root: Path) -> None:
@@ -428,13 +449,31 @@ def test_uploads_lie_where_no_model_is_looked_for_and_old_ones_are_removed(
     directory.discard(third)
     directory.discard(third)
     assert not third.exists()
-    for wrong in (root, root / "incoming", root / "slots", tmp_path, root / "incoming" / "upload-x" / ".." / ".."):
+    elsewhere = [root / "slots" / "upload-x", second / "upload-x", root / "incoming" / "upload-x" / ".." / ".."]
+    for wrong in (root, root / "incoming", root / "slots", tmp_path, *elsewhere):
         with pytest.raises(SlotError, match="expected a directory that `slot stage` made"):
             directory.discard(wrong)
     (tmp_path / "outside").mkdir()
     (root / "incoming" / "upload-link").symlink_to(tmp_path / "outside")
     directory.discard(root / "incoming" / "upload-link")
     assert (tmp_path / "outside").exists()
+
+
+def test_what_crashes_left_is_removed_but_not_what_another_process_has_just_begun(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = create_slots(root)
+    dead, alive = root / "slots" / ".1.a.partial", root / "slots" / ".1.b.partial"
+    for path in (dead, alive):
+        path.mkdir()
+    directory.switch(empty_slot(directory, "1"))
+    assert dead.exists(), "it may be a second old, and not locked yet"
+    lock = atomic.lock_directory(alive)
+    assert lock is not None
+    monkeypatch.setattr(slots, "STALE_PARTIAL_S", -1.0)
+    directory.switch(directory.current())
+    os.close(lock)
+    assert (dead.exists(), alive.exists()) == (False, True)
 
 
 def test_a_directory_with_other_things_in_it_is_not_taken(tmp_path: Path) -> None:

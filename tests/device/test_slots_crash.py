@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from device.slots import create_slots
 
+Vectors = tuple[NDArray[np.int8], NDArray[np.int8]]
 REPOSITORY = Path(__file__).parents[2]
 
 # Arguments: the action, a slots directory to copy, where to, two bundles. Prints what was active after every death.
@@ -54,6 +55,15 @@ def receive():
 def fall_back():
     Slots(root).fall_back("a frame failed")
 
+def halves():
+    found = []
+    for path in (root / "slots").glob("[0-9a-f]*") if root.exists() else []:
+        try:
+            bundle.load(path)
+        except slots.LitesightError:
+            found.append(path.name)
+    return found
+
 def active():
     try:
         return bundle.load(Slots(root).current()).manifest.macs
@@ -72,7 +82,7 @@ while True:
         act()
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    at_once = active()
+    at_once, half = active(), halves()
     slots.STALE_PARTIAL_S = -1.0
     if str(action) == "receive":
         receive()
@@ -80,7 +90,7 @@ while True:
         Slots(root).switch(Slots(root).current())
     names = sorted(path.name for path in root.iterdir())
     left_over = [path.name for path in (root / "slots").iterdir() if path.name.startswith(".")]
-    seen.append([status, at_once, active(), names, left_over])
+    seen.append([status, at_once, active(), names, left_over, half])
     if status != 9:
         break
 print(json.dumps(seen))
@@ -88,25 +98,18 @@ print(json.dumps(seen))
 
 
 @pytest.fixture
-def two(
-    tmp_path: Path, make_bundle: Callable[..., Path], true_golden: tuple[NDArray[np.int8], NDArray[np.int8]]
-) -> list[Path]:
+def two(tmp_path: Path, make_bundle: Callable[..., Path], true_golden: Vectors) -> list[Path]:
     return [make_bundle(f"bundle {number}", golden=true_golden, macs=number) for number in (1, 2)]
 
 
 def die_everywhere(action: str, template: Path, tmp_path: Path, bundles: list[Path]) -> list[list[object]]:
-    """Per place to die: exit status, active at once, active after the next call, names in the directory, left-overs."""
-    command: list[str | Path] = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-c",
-        CHILD,
-        action,
-        template,
-        tmp_path / "root",
-        *bundles,
-    ]
+    """What was seen at every place to die.
+
+    Each: exit status, active at once, active after the next call, names in the directory, names that are left over, and
+    slots that are not whole.
+    """
+    arguments = [action, template, tmp_path / "root", *bundles]
+    command = [sys.executable, "-W", "ignore", "-c", CHILD, *map(str, arguments)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     seen: list[list[object]] = json.loads(done.stdout)
@@ -125,16 +128,30 @@ def test_dying_while_a_bundle_comes_in(tmp_path: Path, two: list[Path], damaged:
         (slot / "model.tflite").write_bytes(b"x")
     seen = die_everywhere("receive", template, tmp_path, two)
     assert {at_once for _, at_once, *_ in seen} == {1, 2}
-    for _, _, afterwards, names, left_over in seen:
+    for _, _, afterwards, names, left_over, half in seen:
         assert afterwards == 2
         assert names == ["current", "incoming", "lock", "previous", "slots", "status.json"]
         assert left_over == []
+        assert damaged or half == []
 
 
 def test_dying_while_the_first_bundle_comes_in(tmp_path: Path, two: list[Path]) -> None:
     seen = die_everywhere("receive", tmp_path / "none", tmp_path, two)
     assert {at_once for _, at_once, *_ in seen} == {None, 2}
     assert {afterwards for _, _, afterwards, *_ in seen} == {2}
+
+
+def test_dying_while_old_slots_are_removed(
+    tmp_path: Path, two: list[Path], make_bundle: Callable[..., Path], true_golden: Vectors
+) -> None:
+    template = tmp_path / "template"
+    directory = create_slots(template)
+    for number in (5, 6, 1):
+        slot = directory.receive(make_bundle(f"bundle {number}", golden=true_golden, macs=number)).slot
+        directory.switch(slot)
+    seen = die_everywhere("receive", template, tmp_path, two)
+    assert len(list((template / "slots").iterdir())) == len(list((tmp_path / "root" / "slots").iterdir())) == 3
+    assert all(half == [] for *_, half in seen)
 
 
 def test_dying_while_a_model_is_given_up(tmp_path: Path, two: list[Path]) -> None:
@@ -145,4 +162,4 @@ def test_dying_while_a_model_is_given_up(tmp_path: Path, two: list[Path]) -> Non
     seen = die_everywhere("fall_back", template, tmp_path, two)
     assert {at_once for _, at_once, *_ in seen} == {1, 2}
     assert seen[-1][1] == 1
-    assert all(left_over == [] for *_, left_over in seen)
+    assert all(left_over == half == [] for *_, left_over, half in seen)

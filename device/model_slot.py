@@ -180,7 +180,6 @@ class SlotModel:
                 raise error from None
             self._report(f"the active model was given up: {reason}; {previous.name} runs instead")
             self._write(lambda: self._slots.fall_back(reason, to=previous))
-            self._seen = self._slots.link_state()
             return loaded
 
     def _open_previous(self, bad: Path) -> _Loaded | None:
@@ -254,8 +253,6 @@ class SlotModel:
         self._active = loaded
         self._frames_left = self._probation_frames
         self._on_probation = loaded.classifier if on_probation else None
-        if not on_probation:
-            self._old = None
         self._classifier = loaded.classifier
 
     def _is_proved(self, slot: Path) -> bool:

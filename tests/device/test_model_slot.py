@@ -252,6 +252,29 @@ def test_a_model_that_was_replaced_while_it_was_opened_is_no_fault(bench: Bench)
     assert bench.slots.status().fallback is None
 
 
+@pytest.mark.parametrize("opens", [False, True])
+def test_it_goes_back_to_the_model_that_runs_and_not_to_one_that_came_in_between(bench: Bench, opens: bool) -> None:
+    """The link ``previous`` is on b then, which nobody ever ran."""
+    load = bench.load
+
+    def overtaken(path: Path) -> Classifier:
+        if path.name[0] == "b":
+            bench.switch("c")
+            raise LitesightError("it is gone")
+        if path.name[0] == "c" and not opens:
+            raise LitesightError("damaged")
+        return load(path)
+
+    bench.load = overtaken  # type: ignore[method-assign]
+    with bench.model() as model:
+        bench.switch("b")
+        bench.said()
+        if opens:
+            assert model.failed(model.current(), ValueError("x")) is True
+        assert digit(model) == "a"
+    assert bench.slots.current().name == "a" * 16
+
+
 def test_a_model_that_fails_while_the_next_bad_one_is_opened_is_not_gone_back_to(bench: Bench) -> None:
     load, opening, failed = bench.load, threading.Event(), threading.Event()
 

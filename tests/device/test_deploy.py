@@ -384,6 +384,20 @@ def test_what_goes_wrong_on_the_way_is_one_line_and_the_upload_is_removed(
     assert machine.calls == calls
 
 
+def test_there_must_be_room_for_the_copy_and_for_the_slot(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size_bytes = sum((path / name).stat().st_size for name in bundle.load(path).device_files)
+    for missing in (0, 1):
+        free_bytes = 2 * size_bytes + deploy.SPARE_BYTES - missing
+        staged = said(json.dumps({"staging": "/x", "free_bytes": free_bytes, "rsync": False}))
+        machine = OtherMachine(monkeypatch, said(""), stage=staged, receive=said("{}"))
+        if missing:
+            with pytest.raises(LitesightError, match="the disk of pi is full"):
+                deploy.deploy(path, Target("pi"), "models", lambda line: None, "scp")
+        else:
+            deploy.deploy(path, Target("pi"), "models", lambda line: None, "scp")
+            assert machine.calls == ["stage", "receive"]
+
+
 def test_a_connection_that_is_lost_during_the_check_does_not_claim_to_know_what_is_active(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

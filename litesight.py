@@ -27,6 +27,9 @@ COMMANDS = {
     "emulate": "firmware_export.commands.emulate",
     "run": "device.commands.run",
     "bench": "device.commands.bench",
+    "sign": "device.commands.sign",
+    "deploy": "device.commands.deploy",
+    "slot": "device.commands.slot",
     "doctor": "device.commands.doctor",
     "service": "device.commands.service",
 }
@@ -51,6 +54,9 @@ commands:
   emulate     classify on an emulated board
   run         classify a photo, a folder, a video or a camera
   bench       time every stage of a frame; --board: instructions and memory on an emulated board
+  sign        sign a bundle, or make the keys for it
+  deploy      a new model onto a Raspberry Pi, without a restart there
+  slot        the models of a Raspberry Pi: status, switch, back
   doctor      check this machine and say how to mend it
   service     run the classifier as a systemd service
 

@@ -40,17 +40,21 @@ Classify = Callable[[Any], list[int]]
 
 def ours(threads: int, clip: str, bundle: Path, models: Path) -> tuple[str, Pass]:
     """The kit's pipeline, as ``litesight run`` has it."""
-    from device.runner import classify_all, load_classifier
+    from device.classifier import FixedModel, load_classifier
+    from device.decision import Decision
+    from device.runner import open_capture, results
     from device.sources import open_source
 
     classifier = load_classifier(bundle, threads)
+    model = FixedModel(classifier)
 
     def whole() -> Answers:
-        with open_source(clip) as source:
-            return [
-                [prediction.index for prediction in result.classification.predictions]
-                for result in classify_all(classifier, source, TOP)
-            ]
+        source = open_source(clip)
+        capture = open_capture(source, lambda: source, model, lambda event: None)
+        answers = results(capture, model, lambda each: Decision(each.labels, each.manifest.output, top=TOP))
+        labels = [[prediction.index for prediction in result.predictions] for result in answers]
+        capture.close()
+        return labels
 
     interpreter = classifier.interpreter
     share = f"XNNPACK {interpreter.ops_xnnpack} of {interpreter.ops_total} operators"
@@ -59,7 +63,7 @@ def ours(threads: int, clip: str, bundle: Path, models: Path) -> tuple[str, Pass
 
 def invoke(threads: int, clip: str, bundle: Path, models: Path) -> tuple[str, Pass]:
     """Nothing but the network, as often as the clip has frames: what no pipeline can beat on one interpreter."""
-    from device.runner import load_classifier
+    from device.classifier import load_classifier
 
     interpreter = load_classifier(bundle, threads).interpreter
     interpreter.invoke(np.zeros(interpreter.input.shape, np.int8))

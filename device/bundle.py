@@ -3,7 +3,8 @@
 
 A directory with ``model.tflite``, ``labels.txt``, ``manifest.json``, ``calibration.txt``, ``golden.npz``,
 ``MODEL_CARD.md``, ``report.html`` and, for the host only, ``float.tflite`` (the float32 network that the int8 one was
-made from, so that both can be evaluated side by side). ``docs/bundle.md`` states every field.
+made from, so that both can be evaluated side by side). A signed one also has ``manifest.sig``, see
+:mod:`device.signature`. ``docs/bundle.md`` states every field.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ MODEL_CARD = "MODEL_CARD.md"
 REPORT = "report.html"
 FLOAT_MODEL = "float.tflite"
 SEEN = "seen.txt"
+SIGNATURE = "manifest.sig"
+"""Of the manifest, which covers every other file; so it cannot be listed there."""
 SEEN_DIGITS = 16
 """Hexadecimal digits of a photo's SHA-256 in ``seen.txt``: enough to tell photos apart, a quarter of the size."""
 
@@ -98,6 +101,12 @@ class Bundle:
         return frozenset(_read_checked(self.path, SEEN, self.manifest).decode("ascii", "replace").split())
 
     @property
+    def device_files(self) -> tuple[str, ...]:
+        """Names of the files that a device needs, the manifest and a signature among them; sorted."""
+        extra = (MANIFEST, SIGNATURE) if (self.path / SIGNATURE).exists() else (MANIFEST,)
+        return tuple(sorted({*self.manifest.files, *extra} - {*HOST_ONLY}))
+
+    @property
     def model_sha256(self) -> str:
         """SHA-256 of the int8 flatbuffer, hexadecimal: the model's identity everywhere."""
         return self.manifest.files[MODEL].sha256
@@ -153,7 +162,7 @@ def is_bundle(path: Path) -> bool:
         return False
     if not isinstance(document, dict) or not isinstance(document.get("files"), dict):
         return False
-    return "manifest_sha256" in document and present <= {MANIFEST, *document["files"]}
+    return "manifest_sha256" in document and present <= {MANIFEST, SIGNATURE, *document["files"]}
 
 
 def write(path: Path, files: Mapping[str, bytes], fields: Mapping[str, Any]) -> Bundle:

@@ -6,11 +6,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
 _TAIL_BYTES = 4096
+_ONE_AT_A_TIME = threading.RLock()
+"""Two threads that interleave would each put back what the other had put there, and stderr would be lost for good."""
 
 
 @contextmanager
@@ -20,6 +23,11 @@ def native_stderr() -> Iterator[Callable[[], str]]:
     Yields a function that returns what was caught so far, at most the last 4 kB. The descriptor belongs to the whole
     process, so the block must be short: opening a model, opening a camera.
     """
+    with _ONE_AT_A_TIME:
+        yield from _caught_stderr()
+
+
+def _caught_stderr() -> Iterator[Callable[[], str]]:
     _flush_stderr()
     caught = _memory_file()
     try:

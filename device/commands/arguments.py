@@ -41,6 +41,17 @@ def threads(text: str) -> int:
     return number
 
 
+def port(text: str) -> int:
+    """A TCP port."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, found {text!r}")
+    return number
+
+
 def thread_counts(text: str) -> tuple[int, ...]:
     """Numbers of threads, separated by commas."""
     return tuple(threads(part) for part in text.split(","))

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from device import bundle
+from device.interpreter import open_interpreter
 from device.manifest import input_fields
 from device.preprocess import InputSpec
 
@@ -31,10 +32,18 @@ def tiny_model() -> bytes:
 
 @pytest.fixture
 def make_bundle(tmp_path: Path, tiny_model: bytes) -> BundleMaker:
-    """``make_bundle(name, **changes)`` writes a bundle around the tiny network; changes replace manifest fields."""
+    """``make_bundle(name, **changes)`` writes a bundle around the tiny network; changes replace manifest fields.
 
-    def make(name: str = "tiny.bundle", labels: tuple[str, ...] = LABELS, **changes: Any) -> Path:
-        vectors = np.zeros((1, SIDE, SIDE, 3), np.int8), np.zeros((1, len(labels)), np.int8)
+    Its golden vectors are made up unless ``golden`` gives (inputs, outputs).
+    """
+
+    def make(
+        name: str = "tiny.bundle",
+        labels: tuple[str, ...] = LABELS,
+        golden: tuple[NDArray[np.int8], NDArray[np.int8]] | None = None,
+        **changes: Any,
+    ) -> Path:
+        vectors = golden or (np.zeros((1, SIDE, SIDE, 3), np.int8), np.zeros((1, len(labels)), np.int8))
         files = {
             bundle.MODEL: tiny_model,
             bundle.LABELS: bundle.labels_bytes(labels),
@@ -66,6 +75,22 @@ def make_bundle(tmp_path: Path, tiny_model: bytes) -> BundleMaker:
 def tiny_bundle(make_bundle: BundleMaker) -> Path:
     """A bundle with the labels red, green and blue that is right about pictures in those colours."""
     return make_bundle()
+
+
+@pytest.fixture(scope="session")
+def true_golden(tiny_model: bytes) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Inputs, and what the tiny network really answers: (3, 16, 16, 3) and (3, 3) int8, one answer for each label."""
+    interpreter = open_interpreter(tiny_model, threads=1)
+    inputs = np.full((len(LABELS), SIDE, SIDE, 3), -98, np.int8)
+    for index in range(len(LABELS)):
+        inputs[index, ..., index] = 92
+    return inputs, np.stack([interpreter.invoke(vector) for vector in inputs])
+
+
+@pytest.fixture
+def good_bundle(make_bundle: BundleMaker, true_golden: tuple[NDArray[np.int8], NDArray[np.int8]]) -> Path:
+    """A bundle whose golden vectors are true."""
+    return make_bundle("good bundle", golden=true_golden)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,29 @@ def test_without_a_stderr_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None
     with native_stderr() as caught:
         os.write(2, b"noise")
         assert caught() == "noise"
+
+
+def test_two_threads_do_not_lose_stderr_to_each_other(capfd: pytest.CaptureFixture[str]) -> None:
+    """A camera is opened again while a model is opened: the second must not put back what the first had put there."""
+    inside, leave = [threading.Event(), threading.Event()], [threading.Event(), threading.Event()]
+
+    def catch(number: int) -> None:
+        with native_stderr():
+            inside[number].set()
+            leave[number].wait(20)
+
+    threads = [threading.Thread(target=catch, args=(number,)) for number in (0, 1)]
+    threads[0].start()
+    assert inside[0].wait(20)
+    threads[1].start()
+    assert not inside[1].wait(0.1), "the second waits for the first"
+    for number in (0, 1):
+        leave[number].set()
+        threads[number].join(20)
+    os.write(2, b"a real message")
+    assert capfd.readouterr().err == "a real message"
+
+
+def test_one_inside_the_other_is_no_deadlock() -> None:
+    with native_stderr(), native_stderr():
+        pass

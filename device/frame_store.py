@@ -41,9 +41,6 @@ RESERVE_BYTES: Final = 200_000_000
 """What is left free on the disk for everybody else; of a small disk a twentieth."""
 RESERVE_SHARE: Final = 20
 
-# zlib's fastest; the noise of a camera does not get smaller with more effort.
-_PNG_OPTIONS: Final = (cv2.IMWRITE_PNG_COMPRESSION, 1)
-
 
 class NoRoomError(LitesightError):
     """The folder takes no frames for now: it has reached its limit, the disk is nearly full, or it is gone."""
@@ -146,7 +143,8 @@ class FrameStore:
         kept = self._kept[name]
         if kept.has_near(hash, self._min_distance):
             return Outcome.DUPLICATE
-        data = cv2.imencode(".png", picture, _PNG_OPTIONS)[1].tobytes()
+        # OpenCV's own options are the fast ones; naming a level, even the fastest, makes it try every filter.
+        data = cv2.imencode(".png", picture)[1].tobytes()
         taken = datetime.fromtimestamp(shot.taken_at, UTC)
         path = self.folder / name / frame_name(taken, shot.index, hash)
         line = _line(shot, f"{name}/{path.name}", taken)

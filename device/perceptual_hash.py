@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 HASH_BITS: Final = 64
 _SIDE: Final = 32
 _LOWEST: Final = 8
-# Of a coefficient of the orthonormal DCT; over 32 × 32 pixels this is a wave of a quarter of a grey level.
-_VISIBLE: Final = 4.0
+# Of a coefficient of the orthonormal DCT; over 32 × 32 pixels this is a wave of an eighth of a grey level.
+_VISIBLE: Final = 2.0
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import errno
 import ipaddress
+import os
 import re
 import secrets
 import socket
@@ -19,7 +20,9 @@ DEFAULT_PORT: Final = 8080
 MIN_TOKEN: Final = 16
 _TOKEN_BYTES: Final = 24
 
-_SPEC: Final = re.compile(r"(?:(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<name>[A-Za-z0-9._-]+)):)?(?P<port>\d{1,5})")
+_SPEC: Final = re.compile(
+    r"(?:(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<name>[A-Za-z0-9._-]+)):)?(?P<port>\d{1,5})", re.ASCII
+)
 # What may stand in a fragment and in a header's token without being escaped.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
 
@@ -76,25 +79,48 @@ def listen(host: str, port: int) -> list[socket.socket]:
     Raises:
         LitesightError: no such address, or the port is taken or reserved.
     """
-    from tornado.netutil import bind_sockets
-
     where = url_host(host)
     try:
-        return bind_sockets(port, address=host)
-    except socket.gaierror as error:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
         raise LitesightError(
-            f"the live page cannot listen on {where}: no such address ({error.strerror})",
+            f"the live page cannot listen on {where}: no such address",
             hint=f"{DEFAULT_HOST} is for this machine alone, 0.0.0.0 for every network that it is on",
         ) from error
-    except OSError as error:
-        hints = {
-            errno.EADDRINUSE: f"another program has it, perhaps another litesight; try --web {where}:{port + 1 & 0xFFFF}",
-            errno.EACCES: "ports below 1024 belong to the system; try --web " f"{where}:{DEFAULT_PORT}",
-            errno.EADDRNOTAVAIL: "this machine has no such address; 0.0.0.0 stands for all it has",
-        }
-        raise LitesightError(
-            f"the live page cannot listen on {where}:{port}: {error.strerror}", hint=hints.get(error.errno or 0, "")
-        ) from error
+    sockets: list[socket.socket] = []
+    refused: OSError | None = None
+    for family, _, _, _, address in dict.fromkeys(found):
+        if sockets:  # all on one port, also where the system was left to choose it
+            address = (address[0], sockets[0].getsockname()[1], *address[2:])
+        try:
+            both = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
+            sockets.append(socket.create_server(address, family=family, backlog=64, dualstack_ipv6=both))
+            sockets[-1].setblocking(False)
+        except OSError as error:
+            refused = error
+            # "localhost" has an IPv6 address also where IPv6 is switched off.
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                break
+    else:
+        if sockets:
+            return sockets
+    for each in sockets:
+        each.close()
+    raise _refusal(refused, where, port)
+
+
+def _refusal(error: OSError | None, where: str, port: int) -> LitesightError:
+    code = (error.errno if error else None) or 0
+    hints = {
+        errno.EADDRINUSE: f"another program has it, perhaps another litesight; try --web {where}:{port % 65535 + 1}",
+        errno.EACCES: f"ports below 1024 belong to the system; try --web {where}:{DEFAULT_PORT}",
+        errno.EADDRNOTAVAIL: "this machine has no such address; 0.0.0.0 stands for all it has",
+    }
+    refused = LitesightError(
+        f"the live page cannot listen on {where}:{port}: {os.strerror(code)}", hint=hints.get(code, "")
+    )
+    refused.__cause__ = error
+    return refused
 
 
 def is_loopback(sockets: list[socket.socket]) -> bool:
@@ -108,7 +134,7 @@ def page_url(host: str, sockets: list[socket.socket], token: str | None) -> str:
     The token stands in the fragment, which a browser keeps to itself: no log, proxy or Referer ever sees it.
     """
     first = _ip(sockets[0])
-    name = _own_address(first) if first.is_unspecified else host
+    name = _own_address() if first.is_unspecified else host
     port = sockets[0].getsockname()[1]
     return f"http://{url_host(name)}:{port}/" + (f"#token={token}" if token else "")
 
@@ -136,7 +162,7 @@ def _ip(each: socket.socket) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address(each.getsockname()[0])
 
 
-def _own_address(unspecified: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+def _own_address() -> str:
     """The address by which others reach this machine, as the routing table has it; else its name. Sends nothing."""
     # Connecting a datagram socket only picks a route. TEST-NET-1 (RFC 5737) is nobody's.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -145,5 +171,4 @@ def _own_address(unspecified: ipaddress.IPv4Address | ipaddress.IPv6Address) -> 
             found = str(probe.getsockname()[0])
         except OSError:
             found = ""
-    del unspecified
     return found or socket.gethostname()

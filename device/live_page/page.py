@@ -115,7 +115,7 @@ class LivePage:
         guard = Guard(self._token, self._address)
         ready = threading.Event()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(sockets, guard, ready)), name="litesight page", daemon=True
+            target=self._run, args=(sockets, guard, ready), name="litesight page", daemon=True
         )
         self._thread.start()
         ready.wait()
@@ -150,6 +150,12 @@ class LivePage:
 
     # What follows runs in the page's own thread.
 
+    def _run(self, sockets: list[socket.socket], guard: Guard, ready: threading.Event) -> None:
+        try:
+            asyncio.run(self._serve(sockets, guard, ready))
+        finally:
+            ready.set()
+
     async def _serve(self, sockets: list[socket.socket], guard: Guard, ready: threading.Event) -> None:
         _be_nice()
         quiet_logs()
@@ -171,13 +177,14 @@ class LivePage:
 
     async def _pump(self, hub: Hub) -> None:
         """Send whoever waits the newest result, and keep within the shares."""
-        cpu = time.thread_time()
+        began, cpu = time.monotonic(), time.thread_time()
         while True:
             await hub.waits.wait()
+            # Encoding, sending, answering requests: whatever this thread has done since then counts.
             used = time.thread_time() - cpu
-            pause = max(UPDATE_S, used / PAGE_SHARE, self._slot.copy_s / COPY_SHARE)
-            await asyncio.sleep(min(pause, SLOWEST_UPDATE_S))
-            cpu = time.thread_time()
+            period = min(SLOWEST_UPDATE_S, max(UPDATE_S, used / PAGE_SHARE, self._slot.copy_s / COPY_SHARE))
+            await asyncio.sleep(began + period - time.monotonic())
+            began, cpu = time.monotonic(), time.thread_time()
             if not hub.waits.is_set():
                 continue
             if self._has is _Has.PAGE:

@@ -55,10 +55,12 @@ class WebSocket:
             self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
             self._file = self.socket.makefile("rb")
             status = int(self._file.readline().split()[1])
-            while self._file.readline().strip():
-                pass
+            length = 0
+            while line := self._file.readline().strip().lower():
+                if line.startswith(b"content-length:"):
+                    length = int(line.split()[1])
             if status != 101:
-                raise Refused(status, self._file.read().decode("utf-8", "replace"))
+                raise Refused(status, self._file.read(length).decode("utf-8", "replace"))
         except BaseException:
             self.close()
             raise

@@ -25,15 +25,14 @@ let retryTimer = 0;
 let drawnNumber = 0;
 let lastFrameAt = 0;
 let lastMessageAt = 0;
-let inputSize = null;
-const history = [];
+const curve = [];
 
 // ---- connecting
 
 function takeToken() {
   const match = /^#token=([\w.~-]+)$/.exec(location.hash);
   // Out of sight, out of the browser's history and of screenshots.
-  if (location.hash) window.history.replaceState(null, "", location.pathname);
+  if (location.hash) history.replaceState(null, "", location.pathname);
   try {
     if (match) sessionStorage.setItem(TOKEN_KEY, match[1]);
     return match ? match[1] : sessionStorage.getItem(TOKEN_KEY) || "";
@@ -87,6 +86,7 @@ function lost(state, word, sentence, again = true) {
   $("notice").textContent = sentence;
   $("notice").hidden = false;
   $("main").classList.add("off");
+  $("stale").hidden = true;
   if (!again) return;
   retryTimer = setTimeout(connect, retryMs);
   retryMs = Math.min(retryMs * 1.7, 5000);
@@ -151,6 +151,7 @@ async function show(buffer) {
     draw($("picture"), picture, "image/jpeg"),
     draw($("input"), input, "image/png"),
   ]);
+  $("main").hidden = false;
   $("main").classList.remove("off");
   showMachine(state);
   showEvents(state.events);
@@ -167,7 +168,7 @@ async function show(buffer) {
   document.title = `${state.label ?? "unsure"} · Litesight`;
   showFrame(state);
   showAnswer(state);
-  showInput(state.model.input);
+  showInput(state.model.input, state.frame.crop);
 }
 
 async function draw(canvas, bytes, type) {
@@ -181,7 +182,7 @@ async function draw(canvas, bytes, type) {
   bitmap.close();
 }
 
-function showFrame({ frame, label }) {
+function showFrame({ frame, label, age_ms: ageMs }) {
   const { width, height } = frame;
   const [x, y, w, h] = frame.crop;
   $("frame").style.aspectRatio = `${width} / ${height}`;
@@ -193,10 +194,11 @@ function showFrame({ frame, label }) {
   crop.style.top = `${100 * y / height}%`;
   crop.style.width = `${100 * w / width}%`;
   crop.style.height = `${100 * h / height}%`;
-  $("caption").textContent = `${shortName(frame.name)} · ${width} × ${height}`;
+  $("caption").textContent = `${shortName(frame.name)} · ${width} × ${height} · ${age(ageMs)} old`;
   $("picture").setAttribute("aria-label", `The newest picture: ${label ?? "unsure"}`);
 }
 
+const age = (value) => (value < 1000 ? `${Math.round(value)} ms` : duration(value / 1000));
 // The end of a path says more than its beginning.
 const shortName = (name) => (name.length > 60 ? `…${name.slice(-59)}` : name);
 const percent = (p) => `${(100 * p).toFixed(p > 0.9995 || p < 0.0005 ? 0 : 1)} %`;
@@ -227,18 +229,24 @@ function showAnswer({ label, predictions }) {
   });
 }
 
-function showInput(size) {
-  inputSize = size;
-  const canvas = $("input");
-  const room = canvas.parentElement.clientWidth - 28;
-  const scale = Math.max(1, Math.floor(Math.min(room, 288) / size.width));
-  canvas.style.width = `${scale * size.width}px`;
-  const shrunk = scale * size.width > room;
-  const pixels = shrunk ? "shown smaller" : scale === 1 ? "pixel for pixel" : `each pixel ${scale} × ${scale}`;
-  $("input-caption").textContent = `${size.width} × ${size.height} ${size.color}, ${pixels}`;
+function showInput(size, crop) {
+  const [, , width, height] = crop;
+  $("input-size").textContent = `${size.width} × ${size.height} ${size.color}`;
+  $("input-way").textContent = `cut to ${width} × ${height}, resized, quantised to 8 bits`;
+  fitInput();
 }
 
-window.addEventListener("resize", () => inputSize && showInput(inputSize));
+// A whole number of screen pixels for each pixel of the network, so that every one of them is seen as it is.
+function fitInput() {
+  const canvas = $("input");
+  const room = canvas.parentElement.clientWidth - 28;
+  const scale = Math.max(1, Math.floor(Math.min(room, 256) / canvas.width));
+  canvas.style.width = `${scale * canvas.width}px`;
+  const shrunk = canvas.width > room;
+  $("input-scale").textContent = shrunk ? "shown smaller than it is" : scale === 1 ? "shown pixel for pixel" : `shown ${scale} times larger`;
+}
+
+window.addEventListener("resize", fitInput);
 
 const ms = (value) => (value === undefined || value === null ? "–" : `${value < 99.95 ? value.toFixed(value < 9.995 ? 2 : 1) : Math.round(value)} ms`);
 
@@ -246,11 +254,10 @@ function showTimes({ ms: now, median_ms: median, fps }) {
   $("fps").textContent = fps === null ? "–" : fps < 99.95 ? fps.toFixed(1) : Math.round(fps);
   if (!now) return;
   const typical = median ?? now;
-  const widest = Math.max(typical.capture, typical.latency, 1e-6);
+  const sum = STAGES.slice(1).reduce((total, stage) => total + typical[stage], 0);
   const rows = $("stages");
   const stack = $("stack");
   if (!rows.children.length) {
-    stack.append(make("div", "row thin"), make("div", "row"));
     for (const stage of STAGES) {
       const row = make("tr");
       const name = make("th");
@@ -258,29 +265,29 @@ function showTimes({ ms: now, median_ms: median, fps }) {
       name.append(make("span", `swatch of-${stage}`), stage);
       row.append(name, make("td"), make("td"));
       rows.append(row);
-      stack.children[stage === "capture" ? 0 : 1].append(make("div", `of-${stage}`));
+      // Getting the picture is mostly waiting for the camera, while the stages after it work on the one before.
+      if (stage !== "capture") stack.append(make("div", `of-${stage}`));
     }
   }
   STAGES.forEach((stage, place) => {
     const [, nowCell, medianCell] = rows.children[place].children;
     nowCell.textContent = ms(now[stage]);
     medianCell.textContent = ms(median?.[stage]);
-    const bar = stage === "capture" ? stack.children[0].firstChild : stack.children[1].children[place - 1];
-    bar.style.width = `${(100 * typical[stage]) / widest}%`;
+    if (stage !== "capture") stack.children[place - 1].style.width = `${(100 * typical[stage]) / (sum || 1)}%`;
   });
   $("latency-now").textContent = ms(now.latency);
   $("latency-median").textContent = ms(median?.latency);
 }
 
 function remember({ ms: now, worst_ms: worst }) {
-  history.push({ typical: now.latency, worst: Math.max(worst ?? 0, now.latency), at: performance.now() });
-  if (history.length > HISTORY) history.shift();
-  const top = Math.max(...history.map((each) => each.worst), 1e-6) * 1.08;
-  const first = HISTORY - history.length;
-  const place = (key) => history.map((each, i) => `${first + i + 0.5},${(32 - (32 * each[key]) / top).toFixed(2)}`).join(" ");
+  curve.push({ typical: now.latency, worst: Math.max(worst ?? 0, now.latency), at: performance.now() });
+  if (curve.length > HISTORY) curve.shift();
+  const top = Math.max(...curve.map((each) => each.worst), 1e-6) * 1.08;
+  const first = HISTORY - curve.length;
+  const place = (key) => curve.map((each, i) => `${first + i + 0.5},${(32 - (32 * each[key]) / top).toFixed(2)}`).join(" ");
   $("typical").setAttribute("points", place("typical"));
   $("worst").setAttribute("points", `${first + 0.5},32 ${place("worst")} ${HISTORY - 0.5},32`);
-  const seconds = Math.max(1, Math.round((history[history.length - 1].at - history[0].at) / 1000));
+  const seconds = Math.max(1, Math.round((curve[curve.length - 1].at - curve[0].at) / 1000));
   $("spark-caption").textContent = `latency of the last ${seconds} s; the worst was ${ms(top / 1.08)}`;
 }
 
@@ -303,6 +310,10 @@ function showMachine({ machine, memory_bytes, uptime_s, runtime, viewers }) {
   if (banner.textContent !== text) banner.textContent = text;
   banner.className = `throttle ${current.length ? "now" : "before"}`;
   const hot = machine?.temperature_c >= 80;
+  const heat = $("heat");
+  heat.hidden = machine?.temperature_c == null;
+  if (!heat.hidden) heat.textContent = `${Math.round(machine.temperature_c)} °C`;
+  heat.classList.toggle("hot", Boolean(hot || current.length));
   const facts = [
     ["temperature", machine?.temperature_c != null && `${machine.temperature_c.toFixed(1)} °C`, hot],
     ["throttling", reasons && (reasons.length ? (current.length ? "yes, now" : "not now, but since boot") : "none"), current.length > 0],

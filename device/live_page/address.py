@@ -40,9 +40,8 @@ def web_address(text: str) -> WebAddress:
     match = _SPEC.fullmatch(text)
     port = int(match["port"]) if match else -1
     if match is None or port > 65535 or not _is_host(match["six"], match["name"]):
-        raise argparse.ArgumentTypeError(
-            f"expected [ADDRESS:]PORT such as {DEFAULT_PORT}, 0.0.0.0:{DEFAULT_PORT} or [::]:{DEFAULT_PORT}, found {text!r}"
-        )
+        examples = f"{DEFAULT_PORT}, 0.0.0.0:{DEFAULT_PORT} or [::]:{DEFAULT_PORT}"
+        raise argparse.ArgumentTypeError(f"expected [ADDRESS:]PORT such as {examples}, found {text!r}")
     return WebAddress(match["six"] or match["name"] or DEFAULT_HOST, port)
 
 

@@ -77,8 +77,8 @@ def token_of(authorization: str, protocols: str) -> str:
 
     Args:
         authorization: its header ``Authorization: Bearer TOKEN``.
-        protocols: its header ``Sec-WebSocket-Protocol: litesight, token.TOKEN``, the only one that a browser's script can
-            set when it opens a WebSocket.
+        protocols: its header ``Sec-WebSocket-Protocol: litesight, token.TOKEN``, the only one that a browser's script
+            can set when it opens a WebSocket.
     """
     kind, _, token = authorization.partition(" ")
     if kind.lower() == "bearer":

@@ -122,7 +122,7 @@ class LivePage:
         return url
 
     def publish(self, result: Result) -> None:
-        """Show a result. Takes microseconds, and a copy of the pixels about eight times a second if somebody watches."""
+        """Show a result. Takes microseconds; while somebody watches, also a copy of the pixels a few times a second."""
         self._meter.add(result.classification.ms)
         if self._has is not _Has.WANTED or self._closed:
             return

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page's few addresses, on tornado. There is no directory behind them: a path is one of these or it is not there."""
+"""The page's few addresses, on tornado. No directory is behind them: a path is one of these or it is not there."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -81,7 +80,7 @@ class _Plain(RequestHandler):
 
 
 class _Asset(_Plain):
-    """One of the page's files, read when the server starts. They hold no data, so that nobody needs a token for them."""
+    """One of the page's files, read when the server starts. They hold no data, so nobody needs a token for them."""
 
     def initialize(self, content: bytes, kind: str) -> None:
         self._content, self._kind = content, kind
@@ -183,16 +182,15 @@ class PageServer(HTTPServer):
             max_buffer_size=MAX_HEADER_BYTES + MAX_BODY_BYTES,
         )
 
-    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> Awaitable[None] | None:
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """A connection that makes no WebSocket within ``REQUEST_S`` seconds is closed, however slowly it reads."""
         self._forget_closed()
         if len(self._streams) >= self._max_connections:
             stream.close()
-            return None
+            return
         loop = asyncio.get_running_loop()
         self._streams[stream] = loop.call_later(REQUEST_S, stream.close)
         super().handle_stream(stream, address)
-        return None
 
     def on_close(self, server_conn: object) -> None:
         """A connection has ended."""

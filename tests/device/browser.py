@@ -25,6 +25,7 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--remote-debugging-port=0",
 )
+COMPLAINTS = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
 START_S = 60.0
 WAIT_S = 30.0
 
@@ -48,6 +49,7 @@ class Browser:
             self._end()
             raise
         self._last = 0
+        self._pages: dict[str, Page] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -74,17 +76,15 @@ class Browser:
                 if "error" in answer:
                     raise AssertionError(f"{method}: {answer['error']['message']}")
                 return dict(answer["result"])
-            if answer.get("method") in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"):
-                self.complaints.append(answer["params"])
-
-    complaints: list[dict[str, Any]] = []  # noqa: RUF012 - set anew by every page
+            if answer.get("method") in COMPLAINTS and answer.get("sessionId") in self._pages:
+                self._pages[answer["sessionId"]].complaints.append(answer["params"])
 
     def page(self, width: int, height: int, dark: bool = False, phone: bool = False) -> Page:
         """A new tab."""
-        self.complaints = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        # In a window of its own: a tab behind another one counts as hidden, and the live page then rests.
+        target = self.call("Target.createTarget", url="about:blank", newWindow=True)["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = Page(self, session)
+        page = self._pages[session] = Page(self, session, target)
         for domain in ("Page", "Runtime", "Log"):
             page.call(f"{domain}.enable")
         page.call(
@@ -115,11 +115,25 @@ class Browser:
 
 
 class Page:
-    """One tab."""
+    """One tab, closed at the end of the ``with`` block.
 
-    def __init__(self, browser: Browser, session: str) -> None:
+    Attributes:
+        complaints: what was written to its console so far, errors of loading and exceptions among it.
+    """
+
+    def __init__(self, browser: Browser, session: str, target: str) -> None:
         self._browser = browser
         self._session = session
+        self._target = target
+        self.complaints: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._browser.call("Target.closeTarget", targetId=self._target)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self._browser.call(method, self._session, **parameters)
@@ -144,7 +158,9 @@ class Page:
             }};
             look();
         }})"""
-        assert self.evaluate(text), f"never happened: {condition}; the page says: {self.evaluate('document.body?.innerText')}"
+        assert self.evaluate(text), (
+            f"never happened: {condition}; the page says: {self.evaluate('document.body?.innerText')}"
+        )
 
     def screenshot(self, path: Path, whole: bool = False) -> None:
         """Save what is seen, or the whole page, as PNG."""

@@ -44,8 +44,8 @@ def test_address_and_port_are_read(text: str, host: str, port: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":", ":8080", "0.0.0.0", "65536", "-1", "8080 ", "::1:8080", "[::1]8080", "[1.2.3.4]:80", "300.1.1.1:80", "[::g]:80",
-     "a b:80", "localhost:http", "1.2.3.4:", "٣:80", "٨٠"],
+    ["", ":", ":8080", "0.0.0.0", "65536", "-1", "8080 ", "::1:8080", "[::1]8080", "[1.2.3.4]:80", "300.1.1.1:80",
+     "[::g]:80", "a b:80", "localhost:http", "1.2.3.4:", "٣:80", "٨٠"],
 )  # fmt: skip
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"expected \[ADDRESS:\]PORT such as 8080, .*, found"):
@@ -132,7 +132,9 @@ def test_a_token_is_made_wherever_others_can_reach_the_page() -> None:
 
 
 def test_a_name_with_several_addresses_has_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in ("198.51.100.7", "127.0.0.1", "127.0.0.2")]
+    ours = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in ("198.51.100.7", "127.0.0.1", "127.0.0.2")
+    ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: ours)
     with ExitStack() as stack:
         names = [stack.enter_context(each).getsockname() for each in listen("localhost", 0)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A WebSocket client of a few lines, which can also misbehave. It speaks to the live page and to Chromium's DevTools."""
+"""A WebSocket client of a few lines, which can also misbehave. It speaks to the live page and to DevTools."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_S = 20.0
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The server did not switch protocols; ``status`` is what it answered instead."""
 
     def __init__(self, status: int, body: str) -> None:
@@ -60,7 +60,7 @@ class WebSocket:
                 if line.startswith(b"content-length:"):
                     length = int(line.split()[1])
             if status != 101:
-                raise Refused(status, self._file.read(length).decode("utf-8", "replace"))
+                raise RefusedError(status, self._file.read(length).decode("utf-8", "replace"))
         except BaseException:
             self.close()
             raise

@@ -124,7 +124,7 @@ $("ask").addEventListener("submit", (event) => {
   connect();
 });
 
-setInterval(() => {
+function judge() {
   if (!socket || socket.readyState !== WebSocket.OPEN) return;
   const now = performance.now();
   if (now - lastMessageAt > SILENT_MS) {
@@ -137,7 +137,9 @@ setInterval(() => {
   $("stale").hidden = !old;
   if (old) $("stale").textContent = `No new frame for ${Math.round((now - lastFrameAt) / 1000)} s`;
   status(old ? "stale" : drawnNumber ? "live" : "wait", old ? "no new frame" : drawnNumber ? "live" : "no frame yet");
-}, 250);
+}
+
+setInterval(judge, 250);
 
 // ---- showing a message
 
@@ -169,6 +171,7 @@ async function show(buffer) {
   showFrame(state);
   showAnswer(state);
   showInput(state.model.input, state.frame.crop);
+  judge();
 }
 
 async function draw(canvas, bytes, type) {

@@ -177,8 +177,6 @@ class PageServer(HTTPServer):
             _application(guard, hub, self._keep),
             max_header_size=MAX_HEADER_BYTES,
             max_body_size=MAX_BODY_BYTES,
-            idle_connection_timeout=REQUEST_S,
-            body_timeout=REQUEST_S,
             max_buffer_size=MAX_HEADER_BYTES + MAX_BODY_BYTES,
         )
 
@@ -216,7 +214,8 @@ class PageServer(HTTPServer):
 def quiet_logs() -> None:
     """Keep what strangers send out of the user's stderr; a program that wants tornado's log still gets it."""
     for name in ("tornado.access", "tornado.general"):
-        logging.getLogger(name).addHandler(logging.NullHandler())
+        if not (logger := logging.getLogger(name)).handlers:
+            logger.addHandler(logging.NullHandler())
 
 
 def _application(guard: Guard, hub: Hub, keep: Any) -> Application:

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,18 +18,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.live_page import hub, page, picture
+from device.live_page import hub, page
 from device.live_page.page import LivePage
-from device.live_page.picture import Slot, input_pixels
-from device.live_page.state import Events, MachineWatch, Meter
+from device.live_page.picture import Slot
 from device.machine import MachineState
-from device.preprocess import InputSpec, PixelFormat, Preprocessor
-from device.results import Result, StageTimes
+from device.preprocess import PixelFormat
+from device.results import Result
 from device.runner import Classifier, load_classifier
-from tests.device.live_page_stage import Publishing, result_of
+from tests.device.live_page_stage import Publishing, ask, result_of
 from tests.device.websocket_client import CLOSE, RefusedError, Watcher
 
 Painter = Callable[..., NDArray[np.uint8]]
+
+
 STATE = MachineState(51.5, 0x50005, "ondemand", 1800.0)
 
 
@@ -74,70 +75,6 @@ def test_red_is_sent_as_red_whatever_the_order_of_bytes(
     assert (decoded(png) == (30, 30, 220)).all()
 
 
-@pytest.mark.parametrize(
-    ("format", "shape", "dtype"),
-    [
-        (PixelFormat.GREY8, (48, 64), np.uint8),
-        (PixelFormat.YUYV, (48, 64, 2), np.uint8),
-        (PixelFormat.RGB565, (48, 64), np.uint16),
-        (PixelFormat.RGB565_BE, (48, 64, 2), np.uint8),
-    ],
-)
-def test_every_pixel_format_can_be_shown(
-    classifier: Classifier, format: PixelFormat, shape: tuple[int, ...], dtype: type[np.generic]
-) -> None:
-    pixels: Any = np.full(shape, 128, dtype)
-    slot = Slot()
-    slot.fill(result_of(classifier, pixels, format))
-    jpeg, _ = slot.encode()
-    expected = Preprocessor(InputSpec(48, 64, color="BGR")).pixels(pixels, format)
-    assert np.abs(decoded(jpeg).astype(int) - expected).max() < 8
-
-
-def test_a_large_frame_is_sent_small_and_in_its_proportions(classifier: Classifier) -> None:
-    for height, width, sent in (
-        (960, 1280, (480, 640)),
-        (1500, 700, (640, 299)),
-        (3, 2000, (1, 640)),
-        (100, 90, (100, 90)),
-    ):
-        slot = Slot()
-        slot.fill(result_of(classifier, np.zeros((height, width, 3), np.uint8)))
-        assert decoded(slot.encode()[0]).shape[:2] == sent
-
-
-def test_the_input_is_shown_byte_for_byte(classifier: Classifier) -> None:
-    pixels = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
-    slot = Slot()
-    slot.fill(result_of(classifier, pixels))
-    given = classifier.input.astype(np.int16) + 128  # scale 1/128, zero point 0, mean and std 128
-    assert np.array_equal(decoded(slot.encode()[1])[..., ::-1], given)
-
-
-IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375), "scale": 0.0187, "zero_point": -14}
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        InputSpec(4, 256),
-        InputSpec(4, 256, color="BGR"),
-        InputSpec(4, 256, channels=1, color="GREY"),
-        InputSpec(4, 256, mean=(127.0,) * 3, zero_point=-1),
-        InputSpec(4, 256, **IMAGENET),  # type: ignore[arg-type]
-        InputSpec(4, 256, color="BGR", mean=(0.0,) * 3, std=(255.0,) * 3, scale=1 / 255, zero_point=-128),
-    ],
-)
-def test_what_is_shown_of_the_input_is_what_was_quantised(spec: InputSpec) -> None:
-    pixels = np.empty((4, 256, spec.channels), np.uint8)
-    pixels[:] = np.arange(256)[:, np.newaxis]
-    pixels[:, ::3] = (200, 100, 20)[: spec.channels]
-    shown = input_pixels(Preprocessor(spec).quantize(pixels), spec)
-    expected = pixels[..., 0] if spec.channels == 1 else pixels[..., ::-1] if spec.color == "RGB" else pixels
-    step = max(spec.std) * spec.scale
-    assert np.abs(shown.astype(int) - expected).max() <= (0 if step <= 1 else 1)
-
-
 def test_a_viewer_is_told_everything_that_the_page_shows(
     live: LivePage, classifier: Classifier, plain: Painter
 ) -> None:
@@ -178,29 +115,6 @@ def test_nothing_for_sure_is_null_and_no_more_classes_than_asked_for(classifier:
             state, _, _ = watcher.look()
     assert state["label"] is None
     assert len(state["predictions"]) == 2
-
-
-def test_the_frame_is_copied_before_its_memory_is_used_again(classifier: Classifier, plain: Painter) -> None:
-    pixels = plain("red")
-    slot = Slot()
-    slot.fill(result_of(classifier, pixels))
-    pixels[:] = 255
-    classifier.input[:] = 0
-    jpeg, png = slot.encode()
-    assert np.abs(decoded(jpeg).astype(int) - (30, 30, 220)).max() < 8
-    assert (decoded(png) == (30, 30, 220)).all()
-
-
-def test_memory_is_reused_from_frame_to_frame_and_a_new_size_is_no_trouble(
-    classifier: Classifier, plain: Painter
-) -> None:
-    slot = Slot()
-    slot.fill(result_of(classifier, plain("red")))
-    first = slot._pixels
-    slot.fill(result_of(classifier, plain("blue")))
-    assert slot._pixels is first
-    slot.fill(result_of(classifier, plain("blue", 30, 40)))
-    assert decoded(slot.encode()[0]).shape == (30, 40, 3)
 
 
 @pytest.fixture
@@ -293,8 +207,7 @@ def test_a_viewer_that_never_reads_stops_nobody_and_is_dropped(
 def test_a_viewer_that_breaks_the_rules_is_dropped(
     live: LivePage, classifier: Classifier, plain: Painter, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if says == "silence":
-        monkeypatch.setattr(hub, "ANSWER_S", 0.1)
+    monkeypatch.setattr(hub, "ANSWER_S", 0.1 if says == "silence" else 1000.0)
     url = live.start()
     with Publishing(live, result_of(classifier, plain("red"))), Watcher(url) as watcher:
         watcher.look()
@@ -363,6 +276,10 @@ def test_closing_is_quick_whoever_is_connected(
         if viewer == "reads":
             open_sockets[0].look()
         live.close()
+        if viewer == "reads":
+            while (heard := open_sockets[0].receive())[0] != CLOSE:
+                pass
+            assert heard[1] == (1001).to_bytes(2, "big")  # going away
     assert live._thread is not None
     assert not live._thread.is_alive()
     with pytest.raises(ConnectionRefusedError):
@@ -380,8 +297,60 @@ def test_a_page_that_never_started_can_be_closed(classifier: Classifier, plain: 
     live.close()
 
 
-def test_the_page_takes_no_more_than_its_share(
+def test_while_a_frame_is_copied_no_other_is_asked_for(
     live: LivePage, classifier: Classifier, plain: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fills: list[Result] = []
+    may_end = threading.Event()
+    original = Slot.fill
+
+    def slow(slot: Slot, result: Result) -> None:
+        fills.append(result)
+        assert may_end.wait(20)
+        original(slot, result)
+
+    monkeypatch.setattr(Slot, "fill", slow)
+    result = result_of(classifier, plain("red"))
+    url = live.start()
+    with Watcher(url) as watcher, Publishing(live, result):
+        for _ in range(3):  # heartbeats, for the first copy does not end
+            assert watcher.look()[0]["number"] == 0
+            watcher.more()
+        live.publish(result)
+        assert len(fills) == 1
+        may_end.set()
+        while watcher.look()[0]["number"] == 0:
+            watcher.more()
+
+
+def test_a_viewer_that_left_in_the_meantime_costs_no_copy(
+    classifier: Classifier, plain: Painter, counted: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pausing, go_on = threading.Event(), threading.Event()
+    sleep = asyncio.sleep
+
+    async def pause(seconds: float) -> None:
+        pausing.set()
+        while not go_on.is_set():
+            await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    with LivePage(port=0, max_clients=1) as live:
+        url = live.start()
+        with Watcher(url):
+            assert pausing.wait(20)
+        while ask(url, "/check")[0] != 204:
+            pass
+        go_on.set()
+        for _ in range(3):
+            ask(url, "/check")  # the page's thread has gone round
+            live.publish(result_of(classifier, plain("red")))
+    assert counted == {"fill": 0, "encode": 0}
+
+
+@pytest.mark.parametrize("busy", ["encoding", "copying"])
+def test_the_page_takes_no_more_than_its_share(
+    live: LivePage, classifier: Classifier, plain: Painter, busy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
     asked = threading.Event()
@@ -392,92 +361,20 @@ def test_the_page_takes_no_more_than_its_share(
             asked.set()
 
     def encode(slot: Slot) -> tuple[bytes, bytes]:
-        end = time.thread_time() + 0.02  # work, not waiting
+        end = time.thread_time() + (0.02 if busy == "encoding" else 0.0)  # work, not waiting
         while time.thread_time() < end:
             pass
+        slot.copy_s = 0.02 if busy == "copying" else 0.0
         return b"x", b"y"
 
-    monkeypatch.setattr(page, "PAGE_SHARE", 0.1)
+    monkeypatch.setattr(page, "PAGE_SHARE" if busy == "encoding" else "COPY_SHARE", 0.1)
     monkeypatch.setattr(Slot, "encode", encode)
-    monkeypatch.setattr("device.live_page.page.asyncio.sleep", note_wait)
+    monkeypatch.setattr(asyncio, "sleep", note_wait)
     url = live.start()
     with Publishing(live, result_of(classifier, plain("red"))), Watcher(url) as watcher:
         for _ in range(3):
             watcher.look()
             watcher.more()
         assert asked.wait(10)
-    # 20 ms of work are a tenth of 200 ms, of which the work itself is a part.
+    # 20 ms are a tenth of 200 ms, of which they themselves are a part.
     assert max(waits) > 0.1
-
-
-def test_the_meter_tells_rate_median_and_worst() -> None:
-    now = [0.0]
-    meter = Meter(lambda: now[0])
-    assert meter.summary() == {"fps": None, "median_ms": None, "worst_ms": None}
-    for index in range(21):
-        now[0] = 10 + index * 0.05
-        meter.add(StageTimes(1.0, 50.0 if index == 7 else 4.0, 0.5, capture=33.0, wait=0.25))
-    summary = meter.summary()
-    assert summary["fps"] == 20
-    assert summary["worst_ms"] == 51.75
-    assert summary["median_ms"] == {
-        "capture": 33.0, "preprocess": 1.0, "wait": 0.25, "invoke": 4.0, "postprocess": 0.5, "latency": 5.75,
-    }  # fmt: skip
-    now[0] += 0.05
-    meter.add(StageTimes(1.0, 5.0, 0.0))
-    assert meter.summary()["worst_ms"] == 6.0  # since last asked
-    now[0] += 2.5
-    assert meter.summary()["fps"] is None
-
-
-def test_the_meter_holds_only_the_last_results() -> None:
-    now = [0.0]
-    meter = Meter(lambda: now[0])
-    for index in range(1000):
-        now[0] = index * 0.001
-        meter.add(StageTimes(0.0, float(index), 0.0))
-    assert meter.summary()["fps"] == 1000
-    assert meter.summary()["median_ms"]["invoke"] == pytest.approx(871.5, abs=1)
-
-
-def test_only_the_last_events_are_kept_newest_first() -> None:
-    now = [0.0]
-    events = Events(kept=3, clock=lambda: now[0])
-    for number in range(5):
-        now[0] = float(number)
-        events.add(f"event {number}")
-    now[0] = 6.0
-    assert events.to_json() == [{"text": f"event {n}", "ago_s": 6.0 - n} for n in (4, 3, 2)]
-
-
-def test_a_machine_that_is_slow_to_answer_is_not_waited_for() -> None:
-    answer, answered = threading.Event(), threading.Event()
-
-    def slow() -> MachineState:
-        assert answer.wait(10)
-        answered.set()
-        return STATE
-
-    watch = MachineWatch(slow)
-    assert watch.look() is None
-    asking = watch._asking
-    assert watch.look() is None
-    assert watch._asking is asking  # one question at a time
-    answer.set()
-    assert answered.wait(10)
-    assert asking is not None
-    asking.join()
-    found = watch.look()
-    assert found is not None
-    assert found["temperature_c"] == 51.5
-
-
-def test_a_frame_that_nothing_can_show_is_left_out(classifier: Classifier, plain: Painter) -> None:
-    result: Result = result_of(classifier, plain("red"))
-    odd = replace(result, frame=replace(result.frame, pixels=np.zeros((4, 4, 7), np.uint8)))
-    slot = Slot()
-    slot.fill(odd)
-    jpeg, png = slot.encode()
-    assert jpeg == b""
-    assert png
-    assert picture.MAX_SIDE == 640

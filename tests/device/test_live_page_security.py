@@ -11,6 +11,7 @@ import random
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device.live_page import server
+from device.live_page import hub, server
 from device.live_page.guard import WRONG_GUESSES, Guard, token_of
 from device.live_page.page import LivePage
 from device.machine import MachineState
@@ -36,7 +37,7 @@ CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; 
 def quiet(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     """Nothing that strangers do is an error of ours or reaches the user's terminal."""
     yield
-    ours = [record for record in caplog.records if record.name in ("tornado.application", "asyncio")]
+    ours = [record for record in caplog.records if record.name in ("tornado.application", "tornado.access", "asyncio")]
     assert not [record for record in ours if record.levelno >= logging.WARNING], ours
     assert capfd.readouterr() == ("", "")
 
@@ -311,7 +312,7 @@ def test_noise_instead_of_websocket_frames_does_no_harm(url: str, noise: bytes) 
 @pytest.mark.parametrize(
     "frame",
     [
-        b"\x81\xfe\xff\xff" + bytes(4),  # a text of 65535 bytes is announced
+        b"\x81\xfe\x13\x88" + bytes(4),  # a text of 5000 bytes is announced
         b"\x81\xff" + b"\x7f" + b"\xff" * 7 + bytes(4),  # of 2**63
         b"\x89\xfe\x01\x00" + bytes(4),  # a ping that is too long
         b"\xf1\x84" + bytes(8),  # reserved bits
@@ -320,7 +321,10 @@ def test_noise_instead_of_websocket_frames_does_no_harm(url: str, noise: bytes) 
         b"\x81\x82" + bytes(4) + b"\xff\xfe",  # not UTF-8
     ],
 )
-def test_a_websocket_frame_that_breaks_the_protocol_ends_the_connection(url: str, frame: bytes) -> None:
+def test_a_websocket_frame_that_breaks_the_protocol_ends_the_connection(
+    url: str, frame: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "ANSWER_S", 1000.0)
     with WebSocket(url + "live") as viewer:
         viewer.socket.sendall(frame)
         assert is_ended(viewer.socket)
@@ -357,6 +361,20 @@ def test_a_request_that_trickles_in_is_ended_however_lively(monkeypatch: pytest.
         finally:
             ended.set()
             thread.join()
+
+
+def test_a_connection_that_goes_on_asking_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "REQUEST_S", 0.2)
+    with started() as page, connect(page.start()) as connection, connection.makefile("rb") as answers:
+        deadline = time.monotonic() + 20
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < deadline:
+                connection.sendall(b"GET /check HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                if not answers.readline():
+                    break
+                while answers.readline().strip():
+                    pass
+        assert time.monotonic() < deadline
 
 
 def test_a_viewer_stays_longer_than_a_request_may_last(monkeypatch: pytest.MonkeyPatch) -> None:

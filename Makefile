@@ -11,11 +11,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# Shared libraries of opencv-python, what builds and emulates a board, and the compilers that the tests hand the exported C to.
+# Shared libraries of opencv-python, what builds and emulates a board, the compilers that the tests hand the exported C
+# to, and the browser that looks at the live page.
 RUN_PACKAGES := libgl1 libglib2.0-0
 BOARD_PACKAGES := gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
 TEST_PACKAGES := $(RUN_PACKAGES) $(BOARD_PACKAGES) gcc g++ clang libclang-rt libc6-dev systemd \
-	openssh-client openssh-server rsync
+	openssh-client openssh-server rsync chromium
 # What emulates a Raspberry Pi's Python, and the keys with which Debian signs it (Ubuntu has them in a package).
 AARCH64_PACKAGES := qemu-user-static debian-archive-keyring
 

@@ -108,11 +108,12 @@ def test_the_device_extra_asks_for_no_tensorflow_and_no_host_tools() -> None:
         "tqdm",
         "ai-edge-litert",
         "tflite-runtime",
+        "tornado",
     }
 
 
 def test_nothing_that_the_device_packages_bring_along_is_tensorflow() -> None:
-    ahead, seen = ["ai-edge-litert", "opencv-python", "imagesize", "tqdm"], set[str]()
+    ahead, seen = ["ai-edge-litert", "opencv-python", "imagesize", "tqdm", "tornado"], set[str]()
     while ahead:
         name = ahead.pop()
         if name in seen:

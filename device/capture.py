@@ -23,7 +23,7 @@ from device.frames import Frame, FrameMemory, Source
 FRAMES_AHEAD: Final = 2
 """Frames of a file that are decoded before the network asks for them."""
 
-CLOSE_TIMEOUT_S: Final = 0.3
+CLOSE_TIMEOUT_S: Final = 0.6
 """A thread that waits for a dead camera cannot be stopped; the process ends without it."""
 
 

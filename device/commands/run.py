@@ -162,7 +162,9 @@ class _Session:
         self._notifier = opened.enter_context(Notifier.from_environment())
         source = self._open_source()
         self._live = source.live
-        opened.callback(source.close)
+        # Once it is read, the thread that reads it closes it: no driver likes both at the same time.
+        unread = opened.enter_context(ExitStack())
+        unread.callback(source.close)
         self._saver = open_saver(args, _warn, patient=not source.live)
         if self._saver is not None:
             opened.callback(self._saver.close)
@@ -170,6 +172,7 @@ class _Session:
             self._page = opened.enter_context(_open_page(args, model.current()))
             _say(f"litesight: live page at {self._page.start()}")
         self._capture = open_capture(source, self._open_source, model, self._tell)
+        unread.pop_all()
         opened.callback(self._capture.close)
         self._summary = Summary()
 

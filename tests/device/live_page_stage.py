@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from device.classifier import Classifier
 from device.frames import Frame
 from device.live_page.page import LivePage
 from device.preprocess import PixelFormat
 from device.results import Result
-from device.runner import Classifier
 
 
 def result_of(

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from device.classifier import Classifier, load_classifier
 from device.live_page import hub, page
 from device.live_page.page import LivePage
 from device.live_page.picture import Slot
 from device.machine import MachineState
 from device.preprocess import PixelFormat
 from device.results import Result
-from device.runner import Classifier, load_classifier
 from tests.device.live_page_stage import Publishing, ask, result_of
 from tests.device.websocket_client import CLOSE, RefusedError, Watcher
 

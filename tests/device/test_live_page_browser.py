@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from device.classifier import Classifier, load_classifier
 from device.live_page.page import LivePage
 from device.machine import MachineState
 from device.postprocess import Prediction
 from device.results import Result
-from device.runner import Classifier, load_classifier
 from tests.device.browser import Browser, Page
 from tests.device.live_page_stage import Publishing, result_of
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from device.classifier import Classifier, load_classifier
 from device.live_page.picture import Slot, input_pixels
 from device.preprocess import InputSpec, PixelFormat, Preprocessor
 from device.results import Result
-from device.runner import Classifier, load_classifier
 from tests.device.live_page_stage import result_of
 
 Painter = Callable[..., NDArray[np.uint8]]

@@ -394,6 +394,26 @@ def test_an_import_that_kills_the_process_is_told(tmp_path: Path, monkeypatch: p
     assert import_fault("deadly") == "the process died with signal 11"
 
 
+def test_apts_picamera2_is_imported_for_real_and_its_clash_with_numpy_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (
+        ("picamera2", "import simplejpeg\n"),
+        ("simplejpeg", "raise ValueError('numpy.dtype size changed, may indicate binary incompatibility.')\n"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(system_facts, "PACKAGES", {"picamera2": "picamera2"})
+    found = finding(replace(HEALTHY, packages=PACKAGES | system_facts.read_packages()), "picamera2")
+    assert (found.status, found.mend) == (PROBLEM, "pip install --ignore-installed --no-deps simplejpeg")
+
+
+def test_numpy_has_wheels_for_musl() -> None:
+    assert "numpy" not in finding(FAULTS["musl"][0], "wheels").found
+
+
 def plug(root: Path, number: int, name: str, index: str = "0") -> None:
     facts = root / f"sys/class/video4linux/video{number}"
     facts.mkdir(parents=True)

@@ -126,6 +126,14 @@ def test_the_unit_says_what_a_camera_that_one_leaves_running_needs() -> None:
     assert not {"PrivateDevices", "DevicePolicy", "ProtectClock", "MemoryMax", "After"} & found.keys()
 
 
+def test_a_percent_sign_in_a_path_is_no_specifier() -> None:
+    path = PurePosixPath("/home/pi/50%h")
+    found = settings(unit_text(replace(SERVICE, directory=path, writable=(path,), needs=(path,))))
+    assert found["WorkingDirectory"] == "/home/pi/50%%h"
+    assert found["ReadWritePaths"] == '"-/home/pi/50%%h"'
+    assert found["RequiresMountsFor"] == '"/home/pi/50%%h"'
+
+
 def test_restarts_never_reach_the_limit_that_ends_a_loop() -> None:
     """Or else a camera that is missing for a minute is given up for ever."""
     for version in (0, 252, 257):

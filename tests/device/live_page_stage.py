@@ -30,9 +30,11 @@ def result_of(
 ) -> Result:
     """The classifier's answer to one frame; ``changes`` replace fields of the result."""
     answer = classifier.classify(pixels, format, top=3)
+    given = np.empty(classifier.input_shape, np.int8)
+    classifier.prepare(pixels, format, given)
     frame = Frame(pixels, f"camera 0#{index}", index, time.monotonic(), format)
     fields = {"predictions": answer.predictions, "label": answer.predictions[0].label, **changes}
-    return Result(frame, answer, input=classifier.input, bundle=classifier.bundle, **fields)
+    return Result(frame, answer, input=given, bundle=classifier.bundle, **fields)
 
 
 class Publishing:

@@ -66,8 +66,9 @@ def test_a_large_frame_is_sent_small_and_in_its_proportions(classifier: Classifi
 def test_the_input_is_shown_byte_for_byte(classifier: Classifier) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
     slot = Slot()
-    slot.fill(result_of(classifier, pixels))
-    given = classifier.input.astype(np.int16) + 128  # scale 1/128, zero point 0, mean and std 128
+    result = result_of(classifier, pixels)
+    slot.fill(result)
+    given = result.input.astype(np.int16) + 128  # scale 1/128, zero point 0, mean and std 128
     assert np.array_equal(decoded(slot.encode()[1])[..., ::-1], given)
 
 
@@ -98,9 +99,10 @@ def test_what_is_shown_of_the_input_is_what_was_quantised(spec: InputSpec) -> No
 def test_the_frame_is_copied_before_its_memory_is_used_again(classifier: Classifier, plain: Painter) -> None:
     pixels = plain("red")
     slot = Slot()
-    slot.fill(result_of(classifier, pixels))
+    result = result_of(classifier, pixels)
+    slot.fill(result)
     pixels[:] = 255
-    classifier.input[:] = 0
+    result.input[:] = 0
     jpeg, png = slot.encode()
     assert np.abs(decoded(jpeg).astype(int) - (30, 30, 220)).max() < 8
     assert (decoded(png) == (30, 30, 220)).all()

@@ -119,9 +119,10 @@ def _source(source: str, here: Path) -> tuple[str, list[str]]:
 def _check_bundle(path: Path) -> Path | None:
     """Load the bundle; the directory that holds its slots if it is one of those, which the runner writes to."""
     from device import bundle
+    from device.slots import Slots, is_slots
 
-    if (path / "current").is_dir() and not (path / bundle.MANIFEST).exists():
-        bundle.load(path / "current")
+    if is_slots(path):
+        bundle.load(Slots(path).current())
         return path
     bundle.load(path)
     return None

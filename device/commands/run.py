@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from device.interpreter import Interpreter
     from device.live_page.page import LivePage
     from device.stop import Stop
+    from device.watchdog import Notifier
 
 HELP = "Classify a photo, a folder of photos, a video or a camera."
 
@@ -48,7 +49,11 @@ examples:
   litesight run solar.bundle --source usb:0 --smooth 10 --changes   a line when the label changes
 
 exit status: 0 all frames classified; 1 something failed, or photos of the folder were unreadable and left out;
-2 wrong call; 130 or 143 stopped by Ctrl-C or SIGTERM before the end (a camera has no end: 0)."""
+2 wrong call; 130 or 143 stopped by Ctrl-C or SIGTERM before the end (a camera has no end: 0); 78 as a service that no
+restart can mend."""
+
+MISCONFIGURED = 78
+"""EX_CONFIG of sysexits(3): the service's unit says that it is of no use to start again."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -112,18 +117,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Classify until the source ends, the limit is reached or somebody stops it."""
-    from device.errors import UsageError
+    from device.errors import LitesightError, UsageError
     from device.stop import Stop
+    from device.watchdog import Notifier
 
     if args.web_token is not None and args.web is None:
         raise UsageError("--web-token needs --web", hint="--web 0.0.0.0:8080")
     with Stop() as stop, ExitStack() as opened:
-        model = _open_model(args)
-        opened.callback(model.close)
-        classifier = model.current()
-        _decision(args, classifier.bundle)  # a label that does not exist is told before a camera is opened
+        notifier = opened.enter_context(Notifier.from_environment())
+        try:
+            model = _open_model(args)
+            opened.callback(model.close)
+            classifier = model.current()
+            _decision(args, classifier.bundle)  # a label that does not exist is told before a camera is opened
+        except LitesightError as error:
+            if notifier.active:
+                # No restart of the service mends a damaged bundle or a missing runtime, as it may mend a camera.
+                error.exit_status = MISCONFIGURED
+            raise
         _say(describe_interpreter(classifier.interpreter))
-        return _Session(args, model, stop, opened).run()
+        return _Session(args, model, stop, notifier, opened).run()
 
 
 def _open_model(args: argparse.Namespace) -> Model:
@@ -149,17 +162,17 @@ def _open_model(args: argparse.Namespace) -> Model:
 class _Session:
     """One run: what is opened for it, and what happens to each result."""
 
-    def __init__(self, args: argparse.Namespace, model: Model, stop: Stop, opened: ExitStack) -> None:
+    def __init__(
+        self, args: argparse.Namespace, model: Model, stop: Stop, notifier: Notifier, opened: ExitStack
+    ) -> None:
         """Open the source and whatever looks at the results; all is closed with ``opened``, the source first."""
         from device.answer_lines import Summary
         from device.commands.save_arguments import open_saver
         from device.runner import open_capture
-        from device.watchdog import Notifier
 
-        self._args, self._model, self._stop = args, model, stop
+        self._args, self._model, self._stop, self._notifier = args, model, stop, notifier
         self._bad = 0
         self._page: LivePage | None = None
-        self._notifier = opened.enter_context(Notifier.from_environment())
         source = self._open_source()
         self._live = source.live
         # Once it is read, the thread that reads it closes it: no driver likes both at the same time.

@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import litesight
 from device import service, service_plan
 from device.errors import LitesightError
 from device.service import Systemd
+from device.slots import create_slots
 from device.systemd_unit import MARKER, Service
 
 REPOSITORY = Path(__file__).parents[2]
@@ -247,14 +249,16 @@ def test_a_link_to_a_bundle_stays_a_link(
 
 
 def test_a_directory_of_slots_may_be_written_and_its_bundle_is_checked(
-    unit_of: Callable[..., dict[str, str]], tiny_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    unit_of: Callable[..., dict[str, str]], good_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     models = tmp_path / "models"
-    models.mkdir()
-    (models / "current").symlink_to(tiny_bundle)
+    slots = create_slots(models)
+    staging = slots.stage()
+    shutil.copytree(good_bundle, staging, dirs_exist_ok=True)
+    slots.switch(slots.receive(staging).slot)
     found = unit_of(models)
     assert found["ReadWritePaths"] == f"-{models}"
-    (tiny_bundle / "model.tflite").write_bytes(b"")
+    (models / "current" / "model.tflite").write_bytes(b"")
     assert install(models, "--print") == 1
     assert "is damaged" in capfd.readouterr().err
 
@@ -269,38 +273,18 @@ def test_more_directories_to_write_to_are_made(machine: Machine, tiny_bundle: Pa
 
 
 def test_directories_among_the_options_may_be_written_and_files_are_read(
-    unit_of: Callable[..., dict[str, str]], tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unit_of: Callable[..., dict[str, str]], tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    from device.commands import run
-
-    configure = run.configure
-
-    def more(parser: Any) -> None:
-        configure(parser)
-        parser.add_argument("--save-to", type=Path)
-        parser.add_argument("--key", type=Path, action="append")
-
-    monkeypatch.setattr(run, "configure", more)
     (tmp_path / "a.pub").touch()
-    found = unit_of(tiny_bundle, "--", "--save-to", "frames", "--key", "a.pub")
+    found = unit_of(tiny_bundle, "--", "--save", "all", "--save-to", "frames", "--require-signature", "a.pub")
     assert found["ReadWritePaths"] == f"-{tmp_path}/frames"
     assert f"{tmp_path}/a.pub" in found["RequiresMountsFor"].split()
     assert not (tmp_path / "frames").exists(), "only shown"
 
 
 def test_a_service_that_saves_frames_is_told_where(
-    machine: Machine, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    machine: Machine, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from device.commands import run
-
-    configure = run.configure
-
-    def more(parser: Any) -> None:
-        configure(parser)
-        parser.add_argument("--save")
-        parser.add_argument("--save-to", type=Path)
-
-    monkeypatch.setattr(run, "configure", more)
     assert install(tiny_bundle, "--", "--save", "all") == 2
     assert "--save-to DIR" in capsys.readouterr().err
 

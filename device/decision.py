@@ -127,7 +127,7 @@ class Decision:
 
 
 def _unknown(label: str, labels: tuple[str, ...]) -> UsageError:
-    by_lower_case = {each.lower(): each for each in reversed(labels)}
+    by_lower_case = {each.lower(): each for each in labels}
     near = [by_lower_case[each] for each in difflib.get_close_matches(label.lower(), by_lower_case)]
     if near:
         hint = f"did you mean {' or '.join(map(repr, near))}?"

@@ -111,5 +111,4 @@ def _cached_table(scale: float, zero_point: int, activation: str, best: int) -> 
         table: NDArray[np.float64] = np.clip(real, 0.0, 1.0)
     else:
         table = np.exp(np.minimum(real - real[best], 0.0))  # above the largest: never looked up
-    table.flags.writeable = False
     return table

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from pathlib import Path
 
@@ -83,6 +84,12 @@ def test_labels_that_differ_in_case_only_do_not_share_a_folder() -> None:
     assert (folders["cat"], folders["dog"]) == ("cat", "dog")
     assert folders["Cat"].startswith("Cat~")
     assert folders["frames.jsonl"].startswith("frames.jsonl~")
+
+
+def test_a_mark_that_is_taken_is_made_longer() -> None:
+    mark = hashlib.sha256(b"Cat").hexdigest()
+    folders = class_folders(("cat", f"Cat~{mark[:8]}", "Cat"))
+    assert folders["Cat"] == f"Cat~{mark[:16]}"
 
 
 def test_long_labels_are_cut_but_stay_apart() -> None:

@@ -290,6 +290,40 @@ def test_pauses_grow_up_to_a_limit_and_begin_anew_after_a_success(
     assert saver._paused_until - now == 5
 
 
+def test_what_is_queued_when_a_pause_begins_is_not_tried_one_by_one(
+    make_saver: MakeSaver, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, hangs, go_on = [], threading.Event(), threading.Event()
+
+    def fail(store: FrameStore, shot: Shot) -> Outcome:
+        tried.append(shot.index)
+        hangs.set()
+        assert go_on.wait(LONG_S)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(FrameStore, "save", fail)
+    saver = make_saver()
+    saver.offer(result_of(bundle, scene(0), 0))
+    assert hangs.wait(LONG_S)
+    for index in range(1, 4):
+        saver.offer(result_of(bundle, scene(index), index))
+    go_on.set()
+    wait_until(partial(has_dropped, saver, 4))
+    assert tried == [0]
+
+
+def test_the_folder_is_what_the_picture_alone_looks_like(make_saver: MakeSaver, bundle: Bundle, tmp_path: Path) -> None:
+    smoothed = result_of(bundle, scene(0), likeliest="blue")
+    alone = result_of(bundle, scene(0), likeliest="green").classification
+    with make_saver() as saver:
+        saver.offer(replace(smoothed, classification=alone, label=None))
+        saver.close(LONG_S)
+    (line,) = lines(tmp_path / "frames")
+    assert line["file"].startswith("green/")
+    assert line["predictions"][0]["label"] == "blue"
+    assert line["label"] is None
+
+
 def test_one_bad_picture_is_told_and_the_next_is_saved_at_once(
     make_saver: MakeSaver, bundle: Bundle, said: list[str]
 ) -> None:
@@ -329,14 +363,19 @@ def test_frames_of_another_size_come_out_right_though_memory_is_used_again(
 ) -> None:
     saver = make_saver(patient=True)
     frames = [scene(0), scene(1)[:40], scene(2)[..., 0], scene(3)]
+    packed = result_of(bundle, np.arange(48 * 64, dtype=np.uint16).reshape(48, 64), 100)
     for index, pixels in enumerate([*frames, *(np.flip(each, axis=0) for each in frames)]):
         result = result_of(bundle, pixels, index)
         if pixels.ndim == 2:
             result = replace(result, frame=replace(result.frame, format=PixelFormat.GREY8))
         saver.offer(result)
+    # As many pixels as the grey one has, but two bytes each.
+    wait_until(lambda: saver.saved == 8)
+    saver.offer(replace(packed, frame=replace(packed.frame, format=PixelFormat.RGB565)))
     saver.close(LONG_S)
-    assert saver.saved == 8
-    for line, pixels in zip(lines(tmp_path / "frames"), [*frames, *(np.flip(f, axis=0) for f in frames)], strict=True):
+    *others, last = lines(tmp_path / "frames")
+    assert len(np.unique(read_image(tmp_path / "frames" / last["file"]).reshape(-1, 3), axis=0)) == 48 * 64
+    for line, pixels in zip(others, [*frames, *(np.flip(f, axis=0) for f in frames)], strict=True):
         found = read_image(tmp_path / "frames" / line["file"])
         assert np.array_equal(found if pixels.ndim == 3 else found[..., 1], pixels)
 

@@ -85,6 +85,10 @@ def test_a_thing_in_another_place_is_another_picture() -> None:
     assert bits_between(ball(60, 60), ball(62, 60)) < 6
 
 
+def test_how_bright_a_plain_picture_is_has_no_say() -> None:
+    assert len({perceptual_hash(np.full((240, 320), grey, np.uint8)) for grey in (0, 20, 128, 255)}) == 1
+
+
 def test_edges_along_the_sides_count() -> None:
     """They are in the first row and the first column of the frequencies."""
     upright = np.full((48, 64), 40, np.uint8)

@@ -154,8 +154,9 @@ def test_the_options_reach_the_saver(
     assert (tmp_path / "here").is_dir()
     assert "0 saved" in saver.summary()
     assert str(tmp_path / "here") in saver.summary()
-    saver = open_saver(args, print)
+    saver = open_saver(args, print, patient=True)
     assert saver is not None
+    assert saver._patient
     saver.offer(result_of(softmax, (160, 60, 36)))
     saver.offer(result_of(softmax, (250, 3, 3)))
     saver.close(60)

@@ -62,7 +62,7 @@ bench-mcu: $(READY) ## RAM, flash and instructions of the static engine on emula
 
 ROUNDS ?= 9
 .PHONY: bench-pi
-bench-pi: $(READY) ## speed, start and memory of litesight run beside MediaPipe, ONNX Runtime and OpenCV DNN (make bench-pi ROUNDS=9)
+bench-pi: $(READY) ## every figure of litesight run, beside MediaPipe, ONNX Runtime and OpenCV DNN (make bench-pi ROUNDS=9)
 	@.ci/system-packages $(RUN_PACKAGES)
 	@$(BIN)/python .ci/bench_pi.py --rounds "$(ROUNDS)"
 

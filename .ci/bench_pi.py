@@ -24,80 +24,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import bench_pi_setup as setup
+from bench_pi_report import NAMES, Contestant, Line, Results, ratios_of, report
+from bench_pi_runner import latency, page, soak, stop
 from bench_pi_setup import FRAMES, HERE, ROOT, WORK, Stage
 
 LITESIGHT = [sys.executable, "-m", "litesight"]
-NAMES = {
-    "ours": "litesight",
-    "invoke": "bare invoke() loop",
-    "decode": "decoding alone",
-    "mediapipe": "MediaPipe ImageClassifier",
-    "onnxruntime": "ONNX Runtime int8",
-    "opencv": "OpenCV DNN",
-}
 PEERS = ("mediapipe", "onnxruntime", "opencv")
 MEMORY_FRAMES = 300
 STARTS = 9
-
-
-@dataclass(frozen=True)
-class Line:
-    """One figure: what was asked for, and whether more or less is better."""
-
-    what: str
-    reached: float
-    asked: float
-    unit: str
-    at_least: bool
-    spread: str = ""
-
-    @property
-    def good(self) -> bool:
-        """Whether it was reached."""
-        return self.reached >= self.asked if self.at_least else self.reached <= self.asked
-
-    def cells(self) -> tuple[str, str, str, str]:
-        """What, reached, asked for, spread."""
-        sign = "≥" if self.at_least else "≤"
-        return self.what, f"{self.reached:.2f} {self.unit}", f"{sign} {self.asked:g} {self.unit}", self.spread
-
-
-@dataclass
-class Contestant:
-    """A process that runs the clip when it is told to, and what it did."""
-
-    name: str
-    process: subprocess.Popen[str]
-    config: str
-    answers: list[list[int]]
-    seconds: list[float] = field(default_factory=list)
-    cpu_seconds: list[float] = field(default_factory=list)
-
-    def run(self) -> dict[str, Any]:
-        """One pass."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("again\n")
-        self.process.stdin.flush()
-        return read_answer(self.process)
-
-    @property
-    def rates(self) -> list[float]:
-        """Frames a second, round by round."""
-        return [FRAMES / each for each in self.seconds]
-
-
-@dataclass
-class Results:
-    """Everything that was found out."""
-
-    lines: list[Line] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    speeds: dict[int, list[Contestant]] = field(default_factory=dict)
 
 
 class ContestantError(Exception):
@@ -127,11 +66,6 @@ def compared(what: str, own: Contestant, other: Contestant, asked: float) -> Lin
     return Line(what, statistics.median(ratios), asked, "×", True, f"{min(ratios):.2f} to {max(ratios):.2f}")
 
 
-def ratios_of(own: Contestant, other: Contestant) -> list[float]:
-    """Our speed / theirs, round by round."""
-    return [theirs / ours for ours, theirs in zip(own.seconds, other.seconds, strict=True)]
-
-
 def race(stage: Stage, threads: int, rounds: int) -> list[Contestant]:
     """Let everybody run, in turn."""
     names = [name for name in NAMES if name in stage.python]
@@ -148,7 +82,7 @@ def race(stage: Stage, threads: int, rounds: int) -> list[Contestant]:
             setup.tell(f"round {number + 1} of {rounds}, threads {threads}")
             for place in range(len(contestants)):
                 each = contestants[(number + place) % len(contestants)]
-                found = each.run()
+                found = go(each)
                 each.seconds.append(found["seconds"])
                 each.cpu_seconds.append(found["cpu_seconds"])
     finally:
@@ -173,7 +107,7 @@ def enter(stage: Stage, name: str, threads: int) -> Contestant:
     try:
         config = read_answer(process)["config"]
         contestant = Contestant(name, process, config, [])
-        contestant.answers = contestant.run()["answers"]
+        contestant.answers = go(contestant)["answers"]
     except ContestantError as error:
         process.kill()
         process.wait()
@@ -182,6 +116,15 @@ def enter(stage: Stage, name: str, threads: int) -> Contestant:
     if contestant.answers and len(contestant.answers) != FRAMES:
         raise ContestantError(f"expected {FRAMES} labels, found {len(contestant.answers)}")
     return contestant
+
+
+def go(contestant: Contestant) -> dict[str, Any]:
+    """One pass."""
+    process = contestant.process
+    assert process.stdin is not None
+    process.stdin.write("again\n")
+    process.stdin.flush()
+    return read_answer(process)
 
 
 def read_answer(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -239,8 +182,17 @@ def stages(stage: Stage, options: argparse.Namespace, results: Results) -> None:
         results.notes.append(f"stages of litesight run, median ms, threads {threads}: {', '.join(parts)}")
 
 
-FIGURES: Sequence[Callable[[Stage, argparse.Namespace, Results], None]] = (throughput, start, memory, stages)
-"""Each measures something and adds its lines. Latency, soak and page are more functions like these."""
+FIGURES: Sequence[Callable[[Stage, argparse.Namespace, Results], None]] = (
+    throughput,
+    latency,
+    page,
+    start,
+    stop,
+    memory,
+    soak,
+    stages,
+)
+"""Each measures something and adds its lines."""
 
 
 def main() -> int:
@@ -248,89 +200,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="the figures of litesight run, beside its peers")
     parser.add_argument("--rounds", type=int, default=9, help="passes of every contestant (default: 9)")
     parser.add_argument("--threads", default="1,2", help="threads of an inference (default: 1,2)")
+    parser.add_argument("--only", metavar="NAME,NAME", help="some of: " + ", ".join(each.__name__ for each in FIGURES))
     parser.add_argument("--markdown", action="store_true", help="tables for docs/pi-figures.md")
     options = parser.parse_args()
     options.threads = [int(part) for part in options.threads.split(",")]
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
     stage, results = setup.prepare(), Results()
+    wanted = options.only.split(",") if options.only else [each.__name__ for each in FIGURES]
     for measure in FIGURES:
-        measure(stage, options, results)
+        if measure.__name__ in wanted:
+            measure(stage, options, results)
     print(report(stage, results, options.markdown))
     (WORK / "record.json").write_text(json.dumps(record(stage, results, options), indent=1) + "\n")
     return int(not all(line.good for line in results.lines))
-
-
-def report(stage: Stage, results: Results, markdown: bool) -> str:
-    """Both tables, and who was left out."""
-    parts = []
-    for threads, contestants in results.speeds.items():
-        parts.append(f"### {threads} thread{'' if threads == 1 else 's'}\n" if markdown else f"threads {threads}")
-        head = (
-            "",
-            "frames/s",
-            "slowest to fastest",
-            "litesight is … × as fast",
-            "CPU ms/frame",
-            "same answer (in its top 3)",
-        )
-        parts.append(table([head, *speed_rows(contestants)], markdown) + "\n")
-    rows = [("", "reached", "asked for", "spread", ""), *((*each.cells(), mark(each)) for each in results.lines)]
-    parts.append(table(rows, markdown) + "\n")
-    configs = {each.name: each.config for contestants in results.speeds.values() for each in contestants}
-    bullet = "* " if markdown else ""
-    parts += [f"{bullet}{entry(name)}: {config}" for name, config in configs.items()]
-    parts += [f"{bullet}{note}" for note in results.notes]
-    parts += [f"{bullet}left out: {NAMES[name]}: {why}" for name, why in stage.absent.items()]
-    return "\n".join(parts)
-
-
-def speed_rows(contestants: list[Contestant]) -> list[tuple[str, ...]]:
-    """One row each; a ratio above 1 means that the kit is faster."""
-    own = contestants[0]
-    rows = []
-    for each in contestants:
-        ratios = ratios_of(own, each)
-        # On the same frame; the bare loops have no answers.
-        pairs = list(zip(own.answers, each.answers, strict=False))
-        same, among = sum(a[0] == b[0] for a, b in pairs) / FRAMES, sum(a[0] in b for a, b in pairs) / FRAMES
-        rows.append(
-            (
-                entry(each.name),
-                f"{statistics.median(each.rates):.1f}",
-                f"{min(each.rates):.1f} to {max(each.rates):.1f}",
-                f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
-                f"{1000 * statistics.median(each.cpu_seconds) / FRAMES:.2f}",
-                f"{same:.0%} ({among:.0%})" if each.answers else "",
-            )
-        )
-    return rows
-
-
-def entry(name: str) -> str:
-    """A contestant's name for people."""
-    peer, _, thread = name.partition("+")
-    return NAMES[peer] + (", decoding thread" if thread else "")
-
-
-def mark(line: Line) -> str:
-    """Whether the figure was reached."""
-    return "ok" if line.good else "MISS"
-
-
-def table(rows: Sequence[tuple[str, ...]], markdown: bool) -> str:
-    """The first row is the head."""
-    if markdown:
-        lines = ["| " + " | ".join(row) + " |" for row in rows]
-        return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
 
 
 def record(stage: Stage, results: Results, options: argparse.Namespace) -> dict[str, Any]:

@@ -220,8 +220,8 @@ def _own_version() -> str:
 def process(argv: Sequence[str] | None = None) -> NoReturn:
     """The whole process ``litesight``: :func:`main`, and an end that no camera's driver can spoil."""
     status = main(argv)
-    if any(thread.name == "camera" for thread in threading.enumerate()):
-        # It hangs in a driver. Python's end would take OpenCV from under it, and the process might crash.
+    if any(thread.name in ("camera", "network") for thread in threading.enumerate()):
+        # It hangs in a driver or a large network. Python's end would take both from under it and might crash.
         os._exit(status)
     sys.exit(status)
 

@@ -16,8 +16,8 @@ from numpy.typing import DTypeLike, NDArray
 from device.errors import LitesightError
 from device.preprocess import PixelFormat
 
-_KEPT_ARRAYS: Final = 4
-"""One is filled, one waits, one is looked at, and one more."""
+_KEPT_ARRAYS: Final = 6
+"""One is filled, two wait for the network, one is in it, one waits to be told, one is told."""
 
 
 class SourceError(LitesightError):

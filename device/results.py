@@ -22,7 +22,7 @@ class StageTimes:
         preprocess: crop, resize, quantise.
         wait: from there until the network was free; 0 where the stages run one after another.
         invoke: the network.
-        postprocess: probabilities and the likeliest classes.
+        postprocess: from the network's answer to the label: probabilities, smoothing, the likeliest classes.
     """
 
     preprocess: float

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames in, labels out: the loop around the network."""
+"""Frames in, labels out: capture, network and what is told of the answers, each in its own thread."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from device.bundle import Bundle
 from device.camera_capture import CameraCapture, CameraEvent, Limits
-from device.capture import Capture, FileCapture, Prepared
+from device.capture import Capture, FileCapture
 from device.classifier import Classifier, Model
 from device.errors import LitesightError
 from device.frames import Source
+from device.network_thread import Answered, NetworkThread
 from device.postprocess import Prediction, top_k
 from device.results import Classification, Result, StageTimes
 
@@ -70,38 +71,53 @@ def results(
     Raises:
         LitesightError: the source failed for good, or the network did and there is no other.
     """
+    network = NetworkThread(capture)
+    try:
+        yield from _tell(network, capture, model, decider, on_turn)
+    finally:
+        network.close()
+
+
+def _tell(
+    network: NetworkThread,
+    capture: Capture,
+    model: Model,
+    decider: Callable[[Bundle], Decides],
+    on_turn: Callable[[], bool],
+) -> Iterator[Result]:
+    """Decide what is told of each answer of the network."""
     decision: Decides | None = None
     decides_for: Classifier | None = None
     taken_at = 0.0
-    while on_turn() and not capture.ended:
-        prepared = capture.next(TURN_S)
-        if prepared is None:
+    while on_turn() and not network.ended:
+        answered = network.next(TURN_S)
+        if answered is None:
             continue
+        prepared = answered.prepared
         classifier = prepared.classifier
-        started = time.perf_counter_ns()
         try:
+            if answered.output is None:
+                raise answered.error or AssertionError("an answer or an error")
             if decision is None or classifier is not decides_for:
                 decision, decides_for = decider(classifier.bundle), classifier
-                started = time.perf_counter_ns()
             if prepared.frame.captured_at - taken_at > GAP_S:
                 decision.reset()
             taken_at = prepared.frame.captured_at
-            output = classifier.invoke(prepared.input)
-            invoked = time.perf_counter_ns()
-            predictions, label = decision.decide(output)
+            predictions, label = decision.decide(answered.output)
             alone = predictions
             if decision.smooth > 1:
-                alone = top_k(output, classifier.bundle.labels, classifier.bundle.manifest.output, len(predictions))
+                bundle = classifier.bundle
+                alone = top_k(answered.output, bundle.labels, bundle.manifest.output, len(predictions))
         except LitesightError as error:
             capture.done(prepared)
             if not model.failed(classifier, error):
                 raise
             continue
-        times = _times(prepared, started, invoked, time.perf_counter_ns())
+        times = _times(answered, time.perf_counter_ns())
         model.worked(classifier)
         yield Result(
             prepared.frame,
-            Classification(alone, times, output),
+            Classification(alone, times, answered.output),
             predictions,
             label,
             prepared.input,
@@ -110,11 +126,12 @@ def results(
         capture.done(prepared)
 
 
-def _times(prepared: Prepared, started: int, invoked: int, ended: int) -> StageTimes:
+def _times(answered: Answered, ended_ns: int) -> StageTimes:
+    prepared = answered.prepared
     return StageTimes(
         capture=prepared.capture_ms,
         preprocess=prepared.preprocess_ms,
-        wait=(started - prepared.ready_ns) / 1e6,
-        invoke=(invoked - started) / 1e6,
-        postprocess=(ended - invoked) / 1e6,
+        wait=(answered.started_ns - prepared.ready_ns) / 1e6,
+        invoke=(answered.ended_ns - answered.started_ns) / 1e6,
+        postprocess=(ended_ns - answered.ended_ns) / 1e6,
     )

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from device import runner
+from device import network_thread, runner
 from device.bundle import Bundle
 from device.capture import Prepared
 from device.classifier import Classifier, FixedModel, Model, load_classifier
@@ -25,9 +27,9 @@ from tests.device.fake_camera import ScriptedCamera, picture
 
 
 class Frames:
-    """A capture that delivers what it was given, ``None`` for a moment without a frame; keeps what came back."""
+    """A capture that delivers frames, errors, and ``None`` for a moment without; keeps what came back."""
 
-    def __init__(self, model: Model, *frames: Frame | None) -> None:
+    def __init__(self, model: Model, *frames: Frame | Exception | None) -> None:
         self.model, self.frames = model, list(frames)
         self.counts: Counter[str] = Counter()
         self.back: list[int] = []
@@ -39,7 +41,10 @@ class Frames:
     def next(self, timeout_s: float) -> Prepared | None:
         frame = self.frames.pop(0)
         if frame is None:
+            time.sleep(timeout_s)
             return None
+        if isinstance(frame, Exception):
+            raise frame
         classifier = self.model.current()
         input = np.empty(classifier.input_shape, np.int8)
         classifier.prepare(frame.pixels, frame.format, input)
@@ -105,14 +110,48 @@ def test_each_frame_has_its_own_answer_and_is_given_back_when_the_next_is_asked_
 
 
 def test_times_are_those_of_the_stages(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = iter([3_000_000, 4_000_000, 14_000_000, 114_000_000])
-    monkeypatch.setattr(runner, "time", SimpleNamespace(perf_counter_ns=lambda: next(ticks)))
+    ticks = iter([3_000_000, 13_000_000])
+    monkeypatch.setattr(network_thread, "time", SimpleNamespace(perf_counter_ns=lambda: next(ticks)))
+    monkeypatch.setattr(runner, "time", SimpleNamespace(perf_counter_ns=lambda: 113_000_000))
     (result,) = results(Frames(FixedModel(classifier), frame("red", 0)), FixedModel(classifier), decide)
     ms = result.classification.ms
-    # The rule of decision is made for the first frame, which is not the network's time.
-    assert (ms.capture, ms.preprocess, ms.wait, ms.invoke, ms.postprocess) == (1.5, 0.5, 3, 10, 100)
-    assert ms.latency == 113.5
-    assert ms.total == 115
+    assert (ms.capture, ms.preprocess, ms.wait, ms.invoke, ms.postprocess) == (1.5, 0.5, 2, 10, 100)
+    assert ms.latency == 112.5
+    assert ms.total == 114
+
+
+def test_the_network_goes_on_while_an_answer_is_told_but_not_away(classifier: Classifier) -> None:
+    capture = Frames(FixedModel(classifier), *(frame("red", index) for index in range(6)))
+    answers = results(capture, FixedModel(classifier), decide)
+    first = next(answers)
+    deadline = time.monotonic() + 30
+    while len(capture.frames) > 4 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(0.05)
+    assert first.frame.index == 0
+    assert len(capture.frames) == 4, "the second answer waits, and the third frame is not fetched"
+    assert [result.frame.index for result in answers] == [1, 2, 3, 4, 5]
+
+
+def test_an_error_of_the_source_comes_after_the_answers_before_it(classifier: Classifier) -> None:
+    capture = Frames(FixedModel(classifier), frame("red", 0), LitesightError("the disk is gone"))
+    answers = results(capture, FixedModel(classifier), decide)
+    assert next(answers).label == "red"
+    with pytest.raises(LitesightError, match="the disk is gone"):
+        next(answers)
+
+
+def test_a_mistake_of_our_own_in_the_network_is_seen(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken(monkeypatch, classifier, ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        list(results(Frames(FixedModel(classifier), frame("red", 0)), FixedModel(classifier), decide))
+
+
+def test_the_threads_end_with_the_loop(classifier: Classifier) -> None:
+    answers = results(Frames(FixedModel(classifier), *[frame("red", 0)] * 9), FixedModel(classifier), decide)
+    next(answers)
+    answers.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name == "network"]
 
 
 def test_smoothing_tells_both_the_mean_and_the_frame_alone(classifier: Classifier) -> None:
@@ -180,9 +219,7 @@ def test_a_decision_that_a_new_model_does_not_allow_counts_as_its_failure(
 
 
 def test_the_loop_ends_when_it_is_told_to_and_comes_round_without_frames(classifier: Classifier) -> None:
-    capture = Frames(FixedModel(classifier), None, None, frame("red", 0), frame("red", 1))
+    capture = Frames(FixedModel(classifier), *[None] * 1000)
     turns = iter([True, True, True, False])
-    assert [result.frame.index for result in results(capture, FixedModel(classifier), decide, lambda: next(turns))] == [
-        0
-    ]
-    assert capture.frames, "the last frame was not fetched"
+    assert list(results(capture, FixedModel(classifier), decide, lambda: next(turns))) == []
+    assert next(turns, None) is None

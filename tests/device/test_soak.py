@@ -36,5 +36,5 @@ def test_a_hundred_thousand_frames_with_every_fault_leak_nothing_and_miss_no_rec
     assert found["slope_bytes"] < 1_000_000
     settled = found["descriptors"][len(found["descriptors"]) // 10 :]
     assert max(settled) == min(settled)
-    # The main thread, the one that reads, and at most one that still hangs.
-    assert max(found["threads"]) <= 3
+    # The main thread, the network's, the one that reads, and at most one that still hangs.
+    assert max(found["threads"]) <= 4

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -81,14 +82,33 @@ def test_opencv_writes_into_a_frame_that_was_given_back(plug_in: Plug) -> None:
 
 
 def test_a_frame_is_as_old_as_the_driver_says_if_its_clock_is_ours(plug_in: Plug) -> None:
-    now = time.monotonic()
-    plug_in(FakeCapture([RED, RED, RED], stamps=[(now - 0.5) * 1000, (now + 1000) * 1000, 0.0]))
+    capture = plug_in(FakeCapture([RED, RED, RED, RED]))
+    before = time.monotonic()
     with open_source("usb:0") as source:
+        time.sleep(0.02)
+        now = time.monotonic()
+        capture.stamps = [(now - 0.01) * 1000, (before - 1) * 1000, (now + 1000) * 1000, 0.0]
         frames = iter(source)
-        taken = [next(frames).captured_at for _ in range(3)]
-    assert taken[0] == pytest.approx(now - 0.5)
-    # A time to come, and none at all: the frame is as old as its delivery.
+        taken = [next(frames).captured_at for _ in range(4)]
+    assert taken[0] == pytest.approx(now - 0.01, abs=1e-4)
+    # Before the camera was opened, a time to come, and none at all: the frame is as old as its delivery.
     assert all(now <= each <= time.monotonic() for each in taken[1:])
+
+
+def test_what_others_tell_while_a_camera_is_opened_is_seen(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Opening(FakeCapture):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__([])
+            os.write(2, b"from another thread")
+
+        def set(self, *arguments: object) -> None:
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Opening)
+    cameras._open_v4l2(0)
+    assert capfd.readouterr().err == "from another thread", "a driver that hangs would keep it for ever"
 
 
 def test_a_camera_in_use_is_told_and_let_go(plug_in: Plug) -> None:

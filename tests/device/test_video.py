@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -25,7 +26,7 @@ from device.frames import Frame, SourceError
 from device.preprocess import PixelFormat
 from device.sources import open_source
 from device.video import without_password
-from tests.device.fake_camera import COLOURS, picture
+from tests.device.fake_camera import COLOURS, FakeCapture, picture
 
 
 def colour(frame: Frame) -> str:
@@ -173,6 +174,19 @@ def test_an_address_that_refuses_is_one_line_without_the_password(tiny_bundle: P
     runtime, error = child.stderr.splitlines()
     assert "XNNPACK" in runtime
     assert error.startswith(f"litesight: error: http://…@127.0.0.1:{port}/: expected a video")
+
+
+def test_what_others_tell_while_an_address_is_opened_is_seen(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Slow(FakeCapture):
+        def read(self, image: Any = None) -> Any:
+            os.write(2, b"from another thread")
+            return super().read(image)
+
+    monkeypatch.setattr(videos, "_open", lambda address, network: Slow([picture("red")]))
+    open_source("rtsp://host/stream")
+    assert capfd.readouterr().err == "from another thread"
 
 
 @pytest.mark.parametrize("address", ["ftp://host/clip.mp4", "file:///etc/passwd", "concat://a|b"])

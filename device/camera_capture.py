@@ -103,7 +103,7 @@ class CameraCapture:
         self._is_ailing = False
         self._still: bytes | None = None  # the picture that did not change, nor after the camera was opened again
         self._threads: list[threading.Thread] = []
-        self._start(source, 0.0)
+        self._start(self._turn, source, 0.0)
 
     @property
     def ended(self) -> bool:
@@ -168,15 +168,22 @@ class CameraCapture:
             turn = self._turn
         pause_s = self._fault(turn, _Fault("frozen", f"no picture for {patience_s:.3g} s"))
         if pause_s is not None:
-            self._start(None, pause_s)
+            self._start(turn, None, pause_s)
 
-    def _start(self, source: Source | None, pause_s: float) -> None:
+    def _start(self, turn: int, source: Source | None, pause_s: float) -> None:
+        thread = threading.Thread(target=self._work, args=(turn, source, pause_s), name="camera", daemon=True)
         with self._changed:
-            self._busy_since = None if source is None else time.monotonic()
-            self._patience_s = self._limits.frozen_s
-            thread = threading.Thread(target=self._work, args=(self._turn, source, pause_s), name="camera", daemon=True)
             self._threads.append(thread)
         thread.start()
+
+    def _expect(self, turn: int, patience_s: float) -> bool:
+        """The camera has so long from now on; False if this thread's turn is over."""
+        with self._changed:
+            if turn != self._turn:
+                return False
+            self._busy_since, self._patience_s = time.monotonic(), patience_s
+            self._changed.notify_all()
+            return True
 
     def _work(self, turn: int, source: Source | None, pause_s: float) -> None:
         """What the camera's thread does until another takes its place: read, and open again after a fault."""
@@ -188,6 +195,7 @@ class CameraCapture:
                     return
                 with source:
                     fault = self._read(turn, source)
+                    self._expect(turn, self._limits.frozen_s)  # closing it may hang, too
                 source = None
                 pause = None if fault is None else self._fault(turn, fault)
                 if pause is None:
@@ -203,10 +211,9 @@ class CameraCapture:
         """The camera, however long that takes; None if this thread's turn is over."""
         while True:
             with self._changed:
-                if self._changed.wait_for(lambda: turn != self._turn, pause_s):
-                    return None
-                self._busy_since, self._patience_s = time.monotonic(), self._limits.open_s
-                self._changed.notify_all()
+                self._changed.wait_for(lambda: turn != self._turn, pause_s)
+            if not self._expect(turn, self._limits.open_s):
+                return None
             try:
                 source = self._reopen()
             # A driver or its library may raise anything; it is told, and tried again.
@@ -217,10 +224,8 @@ class CameraCapture:
                     return None
                 pause_s = pause
                 continue
-            with self._changed:
-                if turn == self._turn:
-                    self._busy_since, self._patience_s = time.monotonic(), self._limits.frozen_s
-                    return source
+            if self._expect(turn, self._limits.frozen_s):
+                return source
             source.close()
             return None
 
@@ -231,6 +236,8 @@ class CameraCapture:
         last: bytes | None = None
         last_since, good = 0.0, 0
         while True:
+            if not self._expect(turn, self._limits.frozen_s):
+                return None
             asked_ns = time.perf_counter_ns()
             try:
                 frame = next(frames, None)
@@ -243,7 +250,7 @@ class CameraCapture:
             with self._changed:
                 if turn != self._turn:
                     return None
-                self._busy_since = now
+                self._busy_since = None  # what follows is our own work, and the preprocessing belongs to one thread
             shape = shape or frame.pixels.shape
             if frame.pixels.shape != shape:
                 found = f"{_size(frame.pixels.shape)} instead of {_size(shape)} pixels"

@@ -175,6 +175,41 @@ def test_opening_that_hangs_is_given_up_too(world: World) -> None:
     assert world.kinds() == ["failed", "frozen", "recovered"]
 
 
+class ClingingCamera(ScriptedCamera):
+    """Closing it hangs."""
+
+    def __init__(self, *script: Any) -> None:
+        super().__init__(*script)
+        self.over = threading.Event()
+
+    def __exit__(self, *exc: object) -> None:
+        self.over.wait(60)
+
+
+def test_closing_that_hangs_is_given_up_too(world: World) -> None:
+    first = ClingingCamera(picture("red", 1), picture("red", 2, 24, 32))
+    world.start(first, ScriptedCamera(picture("blue", 3)))
+    try:
+        while world.frame().frame.pixels[0, 0, 2] < 200:
+            pass
+        assert world.kinds() == ["frozen", "recovered"]
+    finally:
+        first.over.set()
+
+
+def test_slow_preprocessing_is_not_the_cameras_fault(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare = Classifier.prepare
+
+    def slow(*arguments: Any) -> None:
+        time.sleep(3 * QUICK.frozen_s)
+        prepare(*arguments)
+
+    monkeypatch.setattr(Classifier, "prepare", slow)
+    world.start(ScriptedCamera(picture("red", 1)))
+    world.frame()
+    assert world.kinds() == [], "or two threads would share one preprocessing"
+
+
 def test_a_driver_that_swallows_thread_after_thread_ends_the_run_with_advice(world: World) -> None:
     hangs = [Hang() for _ in range(4)]
     cameras = [ScriptedCamera(hang) for hang in hangs]

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,22 @@ def test_an_ignored_signal_stays_ignored() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_the_watch_is_set_up_before_a_signal_could_be_merely_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched, install = [], signal.signal
+
+    def installing(number: int, handler: Any) -> Any:
+        watched.append(descriptor := signal.set_wakeup_fd(-1))
+        signal.set_wakeup_fd(descriptor)
+        return install(number, handler)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", installing)
+        with Stop():
+            patch.undo()
+    assert len(watched) == 2
+    assert -1 not in watched
 
 
 # "stuck": the main thread does not come round, as in a network that takes a minute.

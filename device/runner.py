@@ -48,9 +48,10 @@ def open_capture(
     model: Model,
     report: Callable[[CameraEvent], None],
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    limit: int | None = None,
 ) -> Capture:
-    """Begin to read a source in a thread of its own: every frame of a file, the newest of a camera."""
-    return CameraCapture(source, reopen, model, report, limits) if source.live else FileCapture(source, model)
+    """Begin to read a source in a thread of its own: the first ``limit`` frames of a file, the newest of a camera."""
+    return CameraCapture(source, reopen, model, report, limits) if source.live else FileCapture(source, model, limit)
 
 
 def results(
@@ -83,7 +84,7 @@ def results(
             if decision is None or classifier is not decides_for:
                 decision, decides_for = decider(classifier.bundle), classifier
                 started = time.perf_counter_ns()
-            if prepared.frame.captured_at - taken_at > GAP_S:
+            if prepared.source.live and prepared.frame.captured_at - taken_at > GAP_S:
                 decision.reset()
             taken_at = prepared.frame.captured_at
             output = classifier.invoke(prepared.input)

@@ -82,6 +82,16 @@ def test_decoding_runs_ahead_of_the_network_but_not_away(model: FixedModel) -> N
     assert capture.ended
 
 
+def test_what_lies_behind_the_limit_is_not_read(model: FixedModel) -> None:
+    clip = Clip(3, LitesightError("nobody asked for it"))
+    capture = FileCapture(clip, model, limit=3)
+    got = [capture.next(PATIENT_S) for _ in range(3)]
+    assert [prepared.frame.index for prepared in got if prepared is not None] == [0, 1, 2]
+    assert capture.next(PATIENT_S) is None
+    assert capture.ended
+    capture.close()
+
+
 def test_an_error_comes_after_the_frames_before_it(model: FixedModel) -> None:
     capture = FileCapture(Clip(3, LitesightError("the disk is gone")), model)
     got = [capture.next(PATIENT_S) for _ in range(3)]

@@ -18,17 +18,19 @@ from device.capture import Prepared
 from device.classifier import Classifier, FixedModel, Model, load_classifier
 from device.decision import Decision
 from device.errors import LitesightError
-from device.frames import Frame
+from device.frames import Frame, Source
 from device.interpreter import InterpreterError
 from device.runner import results
+from device.sources import Photo
 from tests.device.fake_camera import ScriptedCamera, picture
 
 
 class Frames:
     """A capture that delivers what it was given, ``None`` for a moment without a frame; keeps what came back."""
 
-    def __init__(self, model: Model, *frames: Frame | None) -> None:
+    def __init__(self, model: Model, *frames: Frame | None, source: Source | None = None) -> None:
         self.model, self.frames = model, list(frames)
+        self.source = source or ScriptedCamera()
         self.counts: Counter[str] = Counter()
         self.back: list[int] = []
 
@@ -43,7 +45,7 @@ class Frames:
         classifier = self.model.current()
         input = np.empty(classifier.input_shape, np.int8)
         classifier.prepare(frame.pixels, frame.format, input)
-        return Prepared(frame, ScriptedCamera(), input, classifier, 1.5, 0.5, 1_000_000)
+        return Prepared(frame, self.source, input, classifier, 1.5, 0.5, 1_000_000)
 
     def done(self, prepared: Prepared) -> None:
         self.back.append(prepared.frame.index)
@@ -128,6 +130,13 @@ def test_smoothing_begins_anew_after_a_gap(classifier: Classifier) -> None:
     capture = Frames(FixedModel(classifier), frame("red", 0), frame("red", 1), late)
     answers = results(capture, FixedModel(classifier), lambda b: Decision(b.labels, b.manifest.output, smooth=3))
     assert [result.label for result in answers] == ["red", "red", "blue"]
+
+
+def test_smoothing_of_a_file_does_not_depend_on_how_fast_it_is_read(classifier: Classifier, tmp_path: Path) -> None:
+    late = Frame(picture("blue", 2), "late", 2, 60.0)
+    capture = Frames(FixedModel(classifier), frame("red", 0), frame("red", 1), late, source=Photo(tmp_path))
+    answers = results(capture, FixedModel(classifier), lambda b: Decision(b.labels, b.manifest.output, smooth=3))
+    assert [result.label for result in answers] == ["red", "red", "red"]
 
 
 def broken(monkeypatch: pytest.MonkeyPatch, classifier: Classifier, error: Exception) -> None:

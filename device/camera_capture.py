@@ -32,7 +32,7 @@ class Limits:
     """How patient to be with a camera; in seconds but for the last two.
 
     Attributes:
-        frozen_s: without a picture it counts as frozen.
+        frozen_s: without a picture it counts as frozen; longer than the time-outs of the sources, which know more.
         open_s: opening it may take so long.
         repeated_s: it may deliver one and the same picture for so long.
         stale_s: an older picture is not classified.
@@ -41,7 +41,7 @@ class Limits:
         left_alone: so many threads may hang in the driver; then only a new process helps.
     """
 
-    frozen_s: float = 5.0
+    frozen_s: float = 6.0
     open_s: float = 20.0
     repeated_s: float = 5.0
     stale_s: float = 1.0
@@ -102,7 +102,7 @@ class CameraCapture:
         self._pause_s = limits.first_pause_s
         self._is_ailing = False
         self._still: bytes | None = None  # the picture that did not change, nor after the camera was opened again
-        self._threads: list[threading.Thread] = []
+        self._threads: list[threading.Thread] = []  # of the thread that fetches frames
         self._start(self._turn, source, 0.0)
 
     @property
@@ -149,31 +149,25 @@ class CameraCapture:
                 if now < overdue_at:
                     self._changed.wait(min(until, overdue_at) - now)
                     continue
-            self._replace_thread()
+                self._turn += 1  # before the thread that hangs can come back
+                turn, patience_s = self._turn, self._patience_s
+            self._replace_thread(turn, patience_s)
 
-    def _replace_thread(self) -> None:
-        """The camera's thread hangs in the driver: another takes its place."""
-        with self._changed:
-            # It may have come back in the meantime.
-            since, patience_s = self._busy_since, self._patience_s
-            if since is None or time.monotonic() < since + patience_s:
-                return
-            self._turn += 1
-            self._threads = [thread for thread in self._threads if thread.is_alive()]
-            if len(self._threads) > self._limits.left_alone:
-                raise SourceError(
-                    f"{self._name} hangs: {len(self._threads)} attempts to read it never came back",
-                    hint="unplug it and plug it in, then start again; litesight service does the latter by itself",
-                )
-            turn = self._turn
+    def _replace_thread(self, turn: int, patience_s: float) -> None:
+        """The camera's thread hangs in the driver: another takes its place, whose turn it is."""
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if len(self._threads) > self._limits.left_alone:
+            raise SourceError(
+                f"{self._name} hangs: {len(self._threads)} attempts to read it never came back",
+                hint="unplug it and plug it in, then start again; litesight service does the latter by itself",
+            )
         pause_s = self._fault(turn, _Fault("frozen", f"no picture for {patience_s:.3g} s"))
         if pause_s is not None:
             self._start(turn, None, pause_s)
 
     def _start(self, turn: int, source: Source | None, pause_s: float) -> None:
         thread = threading.Thread(target=self._work, args=(turn, source, pause_s), name="camera", daemon=True)
-        with self._changed:
-            self._threads.append(thread)
+        self._threads.append(thread)
         thread.start()
 
     def _expect(self, turn: int, patience_s: float) -> bool:

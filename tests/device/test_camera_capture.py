@@ -45,6 +45,8 @@ class World:
     def open_again(self) -> Source:
         camera = self.cameras.pop(0) if self.cameras else SourceError("camera 0 is gone for good")
         self.opened.append(camera)
+        if isinstance(camera, LateCamera):
+            camera.over.wait(60)
         if isinstance(camera, Hang):
             camera.begun.set()
             camera.over.wait(60)
@@ -175,6 +177,24 @@ def test_opening_that_hangs_is_given_up_too(world: World) -> None:
     assert world.kinds() == ["failed", "frozen", "recovered"]
 
 
+class LateCamera(ScriptedCamera):
+    """Opening it hangs, and succeeds when nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = threading.Event()
+
+
+def test_a_camera_that_is_open_too_late_is_given_back(world: World) -> None:
+    late = LateCamera()
+    world.start(ScriptedCamera(SourceError("camera 0 is gone")), late, ScriptedCamera(picture("red")))
+    try:
+        world.frame()
+    finally:
+        late.over.set()
+    assert late.closed.wait(PATIENT_S), "or nobody could open it again"
+
+
 class ClingingCamera(ScriptedCamera):
     """Closing it hangs."""
 
@@ -184,17 +204,50 @@ class ClingingCamera(ScriptedCamera):
 
     def __exit__(self, *exc: object) -> None:
         self.over.wait(60)
+        raise RuntimeError("too late")
 
 
 def test_closing_that_hangs_is_given_up_too(world: World) -> None:
     first = ClingingCamera(picture("red", 1), picture("red", 2, 24, 32))
-    world.start(first, ScriptedCamera(picture("blue", 3)))
+    capture = world.start(first, ScriptedCamera(picture("blue", 3)))
     try:
         while world.frame().frame.pixels[0, 0, 2] < 200:
             pass
         assert world.kinds() == ["frozen", "recovered"]
     finally:
         first.over.set()
+    wait_for_threads(1)
+    capture.next(0.0)  # what a thread meets after its turn is nobody's concern
+
+
+def wait_for_threads(number: int) -> None:
+    deadline = time.monotonic() + PATIENT_S
+    while sum(thread.name == "camera" for thread in threading.enumerate()) > number:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_a_thread_that_came_back_does_not_count_as_left_alone(world: World) -> None:
+    hangs = [Hang() for _ in range(3)]
+    late = SourceError("nobody wants to hear it any more")
+    cameras = [ScriptedCamera(picture("red", number), hang, late) for number, hang in enumerate(hangs)]
+    world.start(*cameras, ScriptedCamera(picture("blue")), limits=Limits(0.1, first_pause_s=0.001, left_alone=1))
+    world.frame()
+    for hang in hangs:
+        world.frame()
+        hang.over.set()
+        wait_for_threads(1)
+    assert world.kinds() == ["frozen", "recovered"] * 3
+
+
+def test_closing_does_not_wait_for_a_long_pause_to_end(world: World) -> None:
+    gone = SourceError("camera 0 is gone")
+    capture = world.start(ScriptedCamera(gone), limits=Limits(first_pause_s=600))
+    assert capture.next(0.2) is None
+    assert world.kinds() == ["failed"]
+    assert len(world.opened) == 1, "and the pause is kept"
+    capture.close()
+    wait_for_threads(0)
 
 
 def test_slow_preprocessing_is_not_the_cameras_fault(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,6 +310,24 @@ class RepeatingCamera(ScriptedCamera):
         self.closed.wait(60)
 
 
+def test_a_picture_may_be_repeated_for_a_while(world: World) -> None:
+    camera = RepeatingCamera(picture("red"), times=20)
+    world.start(camera, limits=Limits(repeated_s=PATIENT_S))
+    assert camera.exhausted.wait(PATIENT_S)
+    world.frame()
+    assert world.kinds() == []
+
+
+def test_the_pauses_grow_while_the_camera_delivers_too_few_pictures_to_count_as_well(world: World) -> None:
+    gone = SourceError("camera 0 is gone")
+    cameras = [ScriptedCamera(*(picture("red", n) for n in range(2)), gone) for _ in range(3)]
+    world.start(*cameras, ScriptedCamera(picture("blue")))
+    while world.frame().frame.pixels[0, 0, 2] < 200:
+        pass
+    pauses = [event.text.rpartition(" in ")[2] for event in world.events if event.kind == "failed"]
+    assert pauses == ["0.01 s", "0.02 s", "0.04 s"]
+
+
 def test_a_view_that_never_changes_is_told_once_and_not_opened_for_ever(world: World) -> None:
     same = picture("red", 1)
     second = RepeatingCamera(same, times=150)
@@ -302,8 +373,10 @@ def test_a_mistake_of_our_own_is_seen_where_frames_are_fetched(world: World, mon
 
     monkeypatch.setattr(Classifier, "prepare", broken)
     capture = world.start(ScriptedCamera(picture("red")))
+    started = time.monotonic()
     with pytest.raises(ZeroDivisionError):
         capture.next(PATIENT_S)
+    assert time.monotonic() - started < PATIENT_S / 2
 
 
 def test_closing_does_not_wait_for_a_driver_that_hangs(world: World) -> None:

@@ -74,6 +74,25 @@ def test_the_watch_is_set_up_before_a_signal_could_be_merely_noted(monkeypatch: 
     assert -1 not in watched
 
 
+OTHERS = """
+import os, signal, time
+from device import stop
+stop.GRACE_S = 0.01
+signal.signal(signal.SIGUSR1, lambda number, frame: None)
+with stop.Stop() as stop:
+    os.kill(os.getpid(), signal.SIGUSR1)
+    time.sleep(0.3)
+    print(stop.requested)
+"""
+
+
+def test_another_signal_ends_nothing() -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", OTHERS], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (child.returncode, child.stdout) == (0, "False\n"), child.stderr
+
+
 # "stuck": the main thread does not come round, as in a network that takes a minute.
 STUCK = """
 import ctypes, sys

@@ -25,7 +25,7 @@ from device.errors import UsageError
 from device.frames import Frame, SourceError
 from device.preprocess import PixelFormat
 from device.sources import open_source
-from device.video import without_password
+from device.video import VideoFile, without_password
 from tests.device.fake_camera import COLOURS, FakeCapture, picture
 
 
@@ -41,6 +41,8 @@ COLOURS_OF_THE_CLIP = ["red", "red", "green", "green", "blue", "blue"]
 def test_a_video_is_delivered_to_its_end_in_its_colours(video: Path) -> None:
     with open_source(str(video)) as source:
         frames = list(source)
+    assert isinstance(source, VideoFile)
+    assert not source._video.isOpened(), "or the file would be held"
     assert (source.live, source.total) == (False, 6)
     assert [colour(frame) for frame in frames] == COLOURS_OF_THE_CLIP
     assert [frame.name for frame in frames] == [f"{video}#{number}" for number in range(6)]
@@ -185,7 +187,7 @@ def test_what_others_tell_while_an_address_is_opened_is_seen(
             return super().read(image)
 
     monkeypatch.setattr(videos, "_open", lambda address, network: Slow([picture("red")]))
-    open_source("rtsp://host/stream")
+    assert open_source("rtsp://host/stream").live
     assert capfd.readouterr().err == "from another thread"
 
 

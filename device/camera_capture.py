@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from device.capture import CLOSE_TIMEOUT_S, Prepared, Preparer
@@ -313,7 +312,7 @@ class CameraCapture:
 def fingerprint(pixels: NDArray[Any]) -> bytes:
     """Samples from all over a picture. No two pictures of a sensor have the same, for its noise is never the same."""
     # 61 is prime: the samples fall on every channel and on no column in particular.
-    return np.ascontiguousarray(pixels).reshape(-1)[::61].tobytes()
+    return pixels.reshape(-1)[::61].tobytes()
 
 
 def _size(shape: tuple[int, ...]) -> str:

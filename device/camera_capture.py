@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from device.capture import CLOSE_TIMEOUT_S, Prepared, Preparer
@@ -32,7 +31,7 @@ class Limits:
     """How patient to be with a camera; in seconds but for the last two.
 
     Attributes:
-        frozen_s: without a picture it counts as frozen.
+        frozen_s: without a picture it counts as frozen; longer than the time-outs of the sources, which know more.
         open_s: opening it may take so long.
         repeated_s: it may deliver one and the same picture for so long.
         stale_s: an older picture is not classified.
@@ -41,7 +40,7 @@ class Limits:
         left_alone: so many threads may hang in the driver; then only a new process helps.
     """
 
-    frozen_s: float = 5.0
+    frozen_s: float = 6.0
     open_s: float = 20.0
     repeated_s: float = 5.0
     stale_s: float = 1.0
@@ -102,8 +101,8 @@ class CameraCapture:
         self._pause_s = limits.first_pause_s
         self._is_ailing = False
         self._still: bytes | None = None  # the picture that did not change, nor after the camera was opened again
-        self._threads: list[threading.Thread] = []
-        self._start(source, 0.0)
+        self._threads: list[threading.Thread] = []  # of the thread that fetches frames
+        self._start(self._turn, source, 0.0)
 
     @property
     def ended(self) -> bool:
@@ -149,34 +148,35 @@ class CameraCapture:
                 if now < overdue_at:
                     self._changed.wait(min(until, overdue_at) - now)
                     continue
-            self._replace_thread()
+                self._turn += 1  # before the thread that hangs can come back
+                turn, patience_s = self._turn, self._patience_s
+            self._replace_thread(turn, patience_s)
 
-    def _replace_thread(self) -> None:
-        """The camera's thread hangs in the driver: another takes its place."""
-        with self._changed:
-            # It may have come back in the meantime.
-            since, patience_s = self._busy_since, self._patience_s
-            if since is None or time.monotonic() < since + patience_s:
-                return
-            self._turn += 1
-            self._threads = [thread for thread in self._threads if thread.is_alive()]
-            if len(self._threads) > self._limits.left_alone:
-                raise SourceError(
-                    f"{self._name} hangs: {len(self._threads)} attempts to read it never came back",
-                    hint="unplug it and plug it in, then start again; litesight service does the latter by itself",
-                )
-            turn = self._turn
+    def _replace_thread(self, turn: int, patience_s: float) -> None:
+        """The camera's thread hangs in the driver: another takes its place, whose turn it is."""
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if len(self._threads) > self._limits.left_alone:
+            raise SourceError(
+                f"{self._name} hangs: {len(self._threads)} attempts to read it never came back",
+                hint="unplug it and plug it in, then start again; litesight service does the latter by itself",
+            )
         pause_s = self._fault(turn, _Fault("frozen", f"no picture for {patience_s:.3g} s"))
         if pause_s is not None:
-            self._start(None, pause_s)
+            self._start(turn, None, pause_s)
 
-    def _start(self, source: Source | None, pause_s: float) -> None:
-        with self._changed:
-            self._busy_since = None if source is None else time.monotonic()
-            self._patience_s = self._limits.frozen_s
-            thread = threading.Thread(target=self._work, args=(self._turn, source, pause_s), name="camera", daemon=True)
-            self._threads.append(thread)
+    def _start(self, turn: int, source: Source | None, pause_s: float) -> None:
+        thread = threading.Thread(target=self._work, args=(turn, source, pause_s), name="camera", daemon=True)
+        self._threads.append(thread)
         thread.start()
+
+    def _expect(self, turn: int, patience_s: float) -> bool:
+        """The camera has so long from now on; False if this thread's turn is over."""
+        with self._changed:
+            if turn != self._turn:
+                return False
+            self._busy_since, self._patience_s = time.monotonic(), patience_s
+            self._changed.notify_all()
+            return True
 
     def _work(self, turn: int, source: Source | None, pause_s: float) -> None:
         """What the camera's thread does until another takes its place: read, and open again after a fault."""
@@ -188,6 +188,7 @@ class CameraCapture:
                     return
                 with source:
                     fault = self._read(turn, source)
+                    self._expect(turn, self._limits.frozen_s)  # closing it may hang, too
                 source = None
                 pause = None if fault is None else self._fault(turn, fault)
                 if pause is None:
@@ -203,10 +204,9 @@ class CameraCapture:
         """The camera, however long that takes; None if this thread's turn is over."""
         while True:
             with self._changed:
-                if self._changed.wait_for(lambda: turn != self._turn, pause_s):
-                    return None
-                self._busy_since, self._patience_s = time.monotonic(), self._limits.open_s
-                self._changed.notify_all()
+                self._changed.wait_for(lambda: turn != self._turn, pause_s)
+            if not self._expect(turn, self._limits.open_s):
+                return None
             try:
                 source = self._reopen()
             # A driver or its library may raise anything; it is told, and tried again.
@@ -217,10 +217,8 @@ class CameraCapture:
                     return None
                 pause_s = pause
                 continue
-            with self._changed:
-                if turn == self._turn:
-                    self._busy_since, self._patience_s = time.monotonic(), self._limits.frozen_s
-                    return source
+            if self._expect(turn, self._limits.frozen_s):
+                return source
             source.close()
             return None
 
@@ -231,6 +229,8 @@ class CameraCapture:
         last: bytes | None = None
         last_since, good = 0.0, 0
         while True:
+            if not self._expect(turn, self._limits.frozen_s):
+                return None
             asked_ns = time.perf_counter_ns()
             try:
                 frame = next(frames, None)
@@ -243,7 +243,7 @@ class CameraCapture:
             with self._changed:
                 if turn != self._turn:
                     return None
-                self._busy_since = now
+                self._busy_since = None  # what follows is our own work, and the preprocessing belongs to one thread
             shape = shape or frame.pixels.shape
             if frame.pixels.shape != shape:
                 found = f"{_size(frame.pixels.shape)} instead of {_size(shape)} pixels"
@@ -312,7 +312,7 @@ class CameraCapture:
 def fingerprint(pixels: NDArray[Any]) -> bytes:
     """Samples from all over a picture. No two pictures of a sensor have the same, for its noise is never the same."""
     # 61 is prime: the samples fall on every channel and on no column in particular.
-    return np.ascontiguousarray(pixels).reshape(-1)[::61].tobytes()
+    return pixels.reshape(-1)[::61].tobytes()
 
 
 def _size(shape: tuple[int, ...]) -> str:

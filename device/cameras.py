@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from device.frames import Closing, Frame, FrameMemory, SourceError, opencv_format
-from device.quiet import native_stderr
 
 CAMERA_SIZE: Final = (640, 480)
 """Width and height asked of a camera, in pixels; it may deliver another."""
@@ -21,9 +20,6 @@ MAX_LOST_FRAMES: Final = 5
 
 READ_TIMEOUT_S: Final = 3
 """So long OpenCV waits for a picture of a V4L2 camera; its own default is 10."""
-
-LONGEST_AGE_S: Final = 60.0
-"""A time stamp further in the past is one of another clock."""
 
 
 class V4L2Camera(Closing):
@@ -36,6 +32,7 @@ class V4L2Camera(Closing):
         self.name = f"camera {number}"
         self._memory = FrameMemory()
         _check_device(number)
+        self._opened_at = time.monotonic()
         self._camera = _open_v4l2(number)
         if not self._camera.isOpened():
             self.close()
@@ -64,13 +61,14 @@ class V4L2Camera(Closing):
     def _taken_at(self) -> float:
         """When the picture was taken, in seconds of ``time.monotonic()``.
 
-        The driver's time stamp, which OpenCV offers under this name, if it is of the same clock; else now.
+        The driver's time stamp, which OpenCV offers under this name; now, if that is before the camera was opened or
+        still to come, and so of another clock.
         """
         import cv2
 
         now = time.monotonic()
         stamp = self._camera.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        return stamp if 0 <= now - stamp < LONGEST_AGE_S else now
+        return stamp if self._opened_at <= stamp <= now else now
 
     def recycle(self, frame: Frame) -> None:
         self._memory.give(frame.pixels)
@@ -107,11 +105,11 @@ def _open_v4l2(number: int) -> Any:
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(READ_TIMEOUT_S))
-    with native_stderr():
-        api = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
-        camera = cv2.VideoCapture(number, api)
-        camera.set(cv2.CAP_PROP_FRAME_WIDTH, CAMERA_SIZE[0])
-        camera.set(cv2.CAP_PROP_FRAME_HEIGHT, CAMERA_SIZE[1])
-        # The newest frame, not the one that waited longest.
-        camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    # Without native_stderr: a driver that hangs here would keep it, and with it whatever there is to tell, for ever.
+    api = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
+    camera = cv2.VideoCapture(number, api)
+    camera.set(cv2.CAP_PROP_FRAME_WIDTH, CAMERA_SIZE[0])
+    camera.set(cv2.CAP_PROP_FRAME_HEIGHT, CAMERA_SIZE[1])
+    # The newest frame, not the one that waited longest.
+    camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     return camera

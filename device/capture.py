@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Protocol
 
 import numpy as np
@@ -108,9 +109,10 @@ class Preparer:
 class FileCapture:
     """Every frame of a source that waits, in order, a few ahead of the network."""
 
-    def __init__(self, source: Source, model: Model) -> None:
+    def __init__(self, source: Source, model: Model, limit: int | None = None) -> None:
+        """Begin to read; at most ``limit`` frames, and nothing behind them, which nobody asked for."""
         self.counts: Counter[str] = Counter()
-        self._source = source
+        self._source, self._limit = source, limit
         self._preparer = Preparer(model)
         self._changed = threading.Condition()
         self._ready: deque[Prepared] = deque()
@@ -159,7 +161,7 @@ class FileCapture:
                 self._changed.notify_all()
 
     def _prepared(self) -> Iterator[Prepared]:
-        frames = iter(self._source)
+        frames = islice(self._source, self._limit)
         while True:
             asked_ns = time.perf_counter_ns()
             frame = next(frames, None)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -88,13 +89,12 @@ class FrameMemory:
 
     def __init__(self) -> None:
         self._free: deque[NDArray[Any]] = deque(maxlen=_KEPT_ARRAYS)
+        self._lock = threading.Lock()
 
     def take(self) -> NDArray[Any] | None:
         """An array with whatever its last use left in it; None if there is none: whoever fills it makes one."""
-        try:
-            return self._free.pop()
-        except IndexError:
-            return None
+        with self._lock:
+            return self._free.pop() if self._free else None
 
     def take_shaped(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An array of this shape, new if there is none."""
@@ -104,8 +104,10 @@ class FrameMemory:
         return np.empty(shape, dtype)
 
     def give(self, array: NDArray[Any]) -> None:
-        """Take an array back."""
-        self._free.append(array)
+        """Take an array back; a second time does no harm, and what is a view of another is not taken."""
+        with self._lock:
+            if array.base is None and not any(array is free for free in self._free):
+                self._free.append(array)
 
 
 class Closing:

@@ -13,7 +13,6 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -21,10 +20,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from device.errors import LitesightError
-from device.frames import Closing, Frame, SourceError
+from device.frames import Closing, Frame, FrameMemory, SourceError
 from device.pi_camera_mode import best_mode, stream_size
 from device.preprocess import PixelFormat
 
@@ -45,8 +43,6 @@ FRAME_DURATIONS_US: Final = (33_333, 83_333)
 
 LONGEST_AGE_NS: Final = 10_000_000_000
 """picamera2 keeps one picture, and a frozen camera ends sooner: an older time stamp is one of another clock."""
-
-FREE_ARRAYS: Final = 4
 
 APT_PICAMERA2: Final = "sudo apt install python3-picamera2"
 JOIN_VIDEO: Final = "run: sudo usermod -aG video $USER, then log in again"
@@ -79,7 +75,7 @@ class PiCamera(Closing):
         self._lock = threading.Lock()  # guards what close() shares with the reading thread
         self._reading = threading.Lock()  # held while a buffer of the camera's is looked at
         self._answers: SimpleQueue[Any] = SimpleQueue()
-        self._free: deque[NDArray[np.uint8]] = deque(maxlen=FREE_ARRAYS)
+        self._memory = FrameMemory()
         module = _import_picamera2()
         self._mapped: Callable[[Any], Any] = _read_only(module.MappedArray)
         self._camera: Any = _open(module.Picamera2, number, self.name)
@@ -103,10 +99,7 @@ class PiCamera(Closing):
 
     def recycle(self, frame: Frame) -> None:
         """Take a frame's array back for a later frame; one of another size is forgotten when it is found."""
-        pixels = frame.pixels
-        with self._lock:
-            if pixels.base is None and not any(pixels is free for free in self._free):
-                self._free.append(pixels)
+        self._memory.give(frame.pixels)
 
     def close(self) -> None:
         """Stop the camera and give it back; in at most CLOSE_TIMEOUT_S, from any thread."""
@@ -159,20 +152,12 @@ class PiCamera(Closing):
         try:
             # picamera2's view is without the padding at the end of the rows.
             with self._mapped(request) as mapped:
-                pixels = self._take(mapped.array.shape)
+                pixels = self._memory.take_shaped(mapped.array.shape, np.uint8)
                 np.copyto(pixels, mapped.array)
             captured_at = monotonic_time(request.get_metadata().get("SensorTimestamp"))
         finally:
             request.release()
         return Frame(pixels, f"{self.name}#{index}", index, captured_at, self._format)
-
-    def _take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        with self._lock:
-            while self._free:
-                pixels = self._free.pop()
-                if pixels.shape == shape and pixels.dtype == np.uint8:
-                    return pixels
-        return np.empty(shape, np.uint8)
 
 
 def monotonic_time(stamp_ns: object) -> float:

@@ -49,9 +49,10 @@ def open_capture(
     model: Model,
     report: Callable[[CameraEvent], None],
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    limit: int | None = None,
 ) -> Capture:
-    """Begin to read a source in a thread of its own: every frame of a file, the newest of a camera."""
-    return CameraCapture(source, reopen, model, report, limits) if source.live else FileCapture(source, model)
+    """Begin to read a source in a thread of its own: the first ``limit`` frames of a file, the newest of a camera."""
+    return CameraCapture(source, reopen, model, report, limits) if source.live else FileCapture(source, model, limit)
 
 
 def results(
@@ -100,7 +101,7 @@ def _tell(
                 raise answered.error or AssertionError("an answer or an error")
             if decision is None or classifier is not decides_for:
                 decision, decides_for = decider(classifier.bundle), classifier
-            if prepared.frame.captured_at - taken_at > GAP_S:
+            if prepared.source.live and prepared.frame.captured_at - taken_at > GAP_S:
                 decision.reset()
             taken_at = prepared.frame.captured_at
             predictions, label = decision.decide(answered.output)

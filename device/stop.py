@@ -35,17 +35,21 @@ class Stop:
     def __enter__(self) -> Self:
         if threading.current_thread() is not threading.main_thread():
             return self  # Python hands signals to the main thread only
+        # First of all: a signal that is only noted would not end a process that is stuck.
+        self._listen()
         for each in _SIGNALS:
             # Ignored signals stay so: a shell starts background jobs like that.
             if signal.getsignal(each) is not signal.SIG_IGN:
                 self._before[each] = signal.signal(each, self._note)
+        return self
+
+    def _listen(self) -> None:
         # Python runs its handlers between two instructions of the main thread, which may be inside the network. What is
         # written to this socket is written at once.
         self._wake, woken = socket.socketpair()
         self._wake.setblocking(False)  # or Python refuses it
         self._wakeup_before = signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._watch, args=(woken,), name="stop", daemon=True).start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

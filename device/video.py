@@ -29,9 +29,10 @@ class VideoFile(Closing):
 
         self.name = str(path)
         self._memory = FrameMemory()
-        self._video = _open(str(path))
-        # Some files open and hold nothing that can be decoded; this is the time to say so.
-        self._first = _first_frame(self._video)
+        with native_stderr():
+            self._video = _open(str(path))
+            # Some files open and hold nothing that can be decoded; this is the time to say so.
+            self._first = _first_frame(self._video)
         if self._first is None:
             self.close()
             raise SourceError(
@@ -60,6 +61,7 @@ class NetworkVideo(VideoFile):
     def __init__(self, address: str) -> None:
         self.name = without_password(address)
         self._memory = FrameMemory()
+        # stderr belongs to the whole process: it is not held while somebody far away takes his time.
         self._video = _open(address, network=True)
         self._first = _first_frame(self._video)
         if self._first is None:
@@ -106,20 +108,17 @@ def _open(name: str, network: bool = False) -> Any:
     # OpenCV hands it to FFmpeg, which would report every damaged frame on stderr; -8 is its AV_LOG_QUIET.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if not network:
-        with native_stderr():
-            return cv2.VideoCapture(name, cv2.CAP_ANY)
+        return cv2.VideoCapture(name, cv2.CAP_ANY)
     # Over UDP a lost packet is a torn picture.
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
-    # stderr belongs to the whole process: it is not held while somebody far away takes his time.
     return cv2.VideoCapture(name, cv2.CAP_FFMPEG, limits)
 
 
 def _first_frame(video: Any) -> Any | None:
     if not video.isOpened():
         return None
-    with native_stderr():
-        ok, pixels = video.read()
+    ok, pixels = video.read()
     return pixels if ok else None
 
 

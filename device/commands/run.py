@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,7 +184,7 @@ class _Session:
         if args.web is not None:
             self._page = opened.enter_context(_open_page(args, model.current()))
             _say(f"litesight: live page at {self._page.start()}")
-        self._capture = open_capture(source, self._open_source, model, self._tell)
+        self._capture = open_capture(source, self._open_source, model, self._tell, limit=args.limit)
         unread.pop_all()
         opened.callback(self._capture.close)
         self._summary = Summary()
@@ -278,9 +278,11 @@ def _warn(text: str) -> None:
 
 
 def _say(text: str) -> None:
-    # One write, for several threads have something to tell.
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    # A full disk under a log, or a reader that has gone away, is no reason to stop classifying.
+    with suppress(OSError):
+        # One write, for several threads have something to tell.
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def describe_interpreter(interpreter: Interpreter) -> str:

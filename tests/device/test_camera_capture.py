@@ -45,6 +45,8 @@ class World:
     def open_again(self) -> Source:
         camera = self.cameras.pop(0) if self.cameras else SourceError("camera 0 is gone for good")
         self.opened.append(camera)
+        if isinstance(camera, LateCamera):
+            camera.over.wait(60)
         if isinstance(camera, Hang):
             camera.begun.set()
             camera.over.wait(60)
@@ -66,6 +68,7 @@ class World:
 
 @pytest.fixture
 def world(tiny_bundle: Path) -> Iterator[World]:
+    others = set(threading.enumerate())
     world = World(load_classifier(tiny_bundle, threads=1))
     yield world
     assert world.capture is not None
@@ -76,7 +79,7 @@ def world(tiny_bundle: Path) -> Iterator[World]:
         if isinstance(camera, ScriptedCamera):
             camera.close()
     world.capture.close()
-    left = [thread for thread in threading.enumerate() if thread.name == "camera"]
+    left = [thread for thread in set(threading.enumerate()) - others if thread.name == "camera"]
     for thread in left:
         thread.join(PATIENT_S)
     assert not [thread for thread in left if thread.is_alive()]
@@ -175,6 +178,92 @@ def test_opening_that_hangs_is_given_up_too(world: World) -> None:
     assert world.kinds() == ["failed", "frozen", "recovered"]
 
 
+class LateCamera(ScriptedCamera):
+    """Opening it hangs, and succeeds when nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = threading.Event()
+
+
+def test_a_camera_that_is_open_too_late_is_given_back(world: World) -> None:
+    late = LateCamera()
+    world.start(ScriptedCamera(SourceError("camera 0 is gone")), late, ScriptedCamera(picture("red")))
+    try:
+        world.frame()
+    finally:
+        late.over.set()
+    assert late.closed.wait(PATIENT_S), "or nobody could open it again"
+
+
+class ClingingCamera(ScriptedCamera):
+    """Closing it hangs."""
+
+    def __init__(self, *script: Any) -> None:
+        super().__init__(*script)
+        self.over = threading.Event()
+
+    def __exit__(self, *exc: object) -> None:
+        self.over.wait(60)
+        raise RuntimeError("too late")
+
+
+def test_closing_that_hangs_is_given_up_too(world: World) -> None:
+    first = ClingingCamera(picture("red", 1), picture("red", 2, 24, 32))
+    capture = world.start(first, ScriptedCamera(picture("blue", 3)))
+    try:
+        while world.frame().frame.pixels[0, 0, 2] < 200:
+            pass
+        assert world.kinds() == ["frozen", "recovered"]
+    finally:
+        first.over.set()
+    wait_for_threads(1)
+    capture.next(0.0)  # what a thread meets after its turn is nobody's concern
+
+
+def wait_for_threads(number: int) -> None:
+    deadline = time.monotonic() + PATIENT_S
+    while sum(thread.name == "camera" for thread in threading.enumerate()) > number:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_a_thread_that_came_back_does_not_count_as_left_alone(world: World) -> None:
+    hangs = [Hang() for _ in range(3)]
+    late = SourceError("nobody wants to hear it any more")
+    cameras = [ScriptedCamera(picture("red", number), hang, late) for number, hang in enumerate(hangs)]
+    world.start(*cameras, ScriptedCamera(picture("blue")), limits=Limits(0.1, first_pause_s=0.001, left_alone=1))
+    world.frame()
+    for hang in hangs:
+        world.frame()
+        hang.over.set()
+        wait_for_threads(1)
+    assert world.kinds() == ["frozen", "recovered"] * 3
+
+
+def test_closing_does_not_wait_for_a_long_pause_to_end(world: World) -> None:
+    gone = SourceError("camera 0 is gone")
+    capture = world.start(ScriptedCamera(gone), limits=Limits(first_pause_s=600))
+    assert capture.next(0.2) is None
+    assert world.kinds() == ["failed"]
+    assert len(world.opened) == 1, "and the pause is kept"
+    capture.close()
+    wait_for_threads(0)
+
+
+def test_slow_preprocessing_is_not_the_cameras_fault(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare = Classifier.prepare
+
+    def slow(*arguments: Any) -> None:
+        time.sleep(3 * QUICK.frozen_s)
+        prepare(*arguments)
+
+    monkeypatch.setattr(Classifier, "prepare", slow)
+    world.start(ScriptedCamera(picture("red", 1)))
+    world.frame()
+    assert world.kinds() == [], "or two threads would share one preprocessing"
+
+
 def test_a_driver_that_swallows_thread_after_thread_ends_the_run_with_advice(world: World) -> None:
     hangs = [Hang() for _ in range(4)]
     cameras = [ScriptedCamera(hang) for hang in hangs]
@@ -222,6 +311,24 @@ class RepeatingCamera(ScriptedCamera):
         self.closed.wait(60)
 
 
+def test_a_picture_may_be_repeated_for_a_while(world: World) -> None:
+    camera = RepeatingCamera(picture("red"), times=20)
+    world.start(camera, limits=Limits(repeated_s=PATIENT_S))
+    assert camera.exhausted.wait(PATIENT_S)
+    world.frame()
+    assert world.kinds() == []
+
+
+def test_the_pauses_grow_while_the_camera_delivers_too_few_pictures_to_count_as_well(world: World) -> None:
+    gone = SourceError("camera 0 is gone")
+    cameras = [ScriptedCamera(*(picture("red", n) for n in range(2)), gone) for _ in range(3)]
+    world.start(*cameras, ScriptedCamera(picture("blue")))
+    while world.frame().frame.pixels[0, 0, 2] < 200:
+        pass
+    pauses = [event.text.rpartition(" in ")[2] for event in world.events if event.kind == "failed"]
+    assert pauses == ["0.01 s", "0.02 s", "0.04 s"]
+
+
 def test_a_view_that_never_changes_is_told_once_and_not_opened_for_ever(world: World) -> None:
     same = picture("red", 1)
     second = RepeatingCamera(same, times=150)
@@ -267,8 +374,10 @@ def test_a_mistake_of_our_own_is_seen_where_frames_are_fetched(world: World, mon
 
     monkeypatch.setattr(Classifier, "prepare", broken)
     capture = world.start(ScriptedCamera(picture("red")))
+    started = time.monotonic()
     with pytest.raises(ZeroDivisionError):
         capture.next(PATIENT_S)
+    assert time.monotonic() - started < PATIENT_S / 2
 
 
 def test_closing_does_not_wait_for_a_driver_that_hangs(world: World) -> None:
@@ -277,7 +386,9 @@ def test_closing_does_not_wait_for_a_driver_that_hangs(world: World) -> None:
     assert hang.begun.wait(PATIENT_S)
     capture.close()
     assert capture.ended
+    started = time.monotonic()
     assert capture.next(PATIENT_S) is None
+    assert time.monotonic() - started < PATIENT_S / 2
     assert not hang.over.is_set()
 
 
@@ -310,6 +421,9 @@ def test_a_fingerprint_sees_a_change_of_one_in_a_64th_of_the_picture_and_any_noi
     patched[60:120, 80:160] += 1
     assert fingerprint(pixels) == fingerprint(pixels.copy()) == fingerprint(np.asfortranarray(pixels))
     assert fingerprint(patched) != fingerprint(pixels)
+    striped = pixels.copy()
+    striped[:, 1] += 1
+    assert fingerprint(striped) != fingerprint(pixels), "no column goes unseen"
     assert fingerprint(picture("red", 2, 480, 640)) != fingerprint(pixels)
 
 

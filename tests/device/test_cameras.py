@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -81,14 +84,71 @@ def test_opencv_writes_into_a_frame_that_was_given_back(plug_in: Plug) -> None:
 
 
 def test_a_frame_is_as_old_as_the_driver_says_if_its_clock_is_ours(plug_in: Plug) -> None:
-    now = time.monotonic()
-    plug_in(FakeCapture([RED, RED, RED], stamps=[(now - 0.5) * 1000, (now + 1000) * 1000, 0.0]))
+    capture = plug_in(FakeCapture([RED, RED, RED, RED]))
+    before = time.monotonic()
     with open_source("usb:0") as source:
+        time.sleep(0.02)
+        now = time.monotonic()
+        capture.stamps = [(now - 0.01) * 1000, (before - 1) * 1000, (now + 1000) * 1000, 0.0]
         frames = iter(source)
-        taken = [next(frames).captured_at for _ in range(3)]
-    assert taken[0] == pytest.approx(now - 0.5)
-    # A time to come, and none at all: the frame is as old as its delivery.
+        taken = [next(frames).captured_at for _ in range(4)]
+    assert taken[0] == pytest.approx(now - 0.01, abs=1e-4)
+    # Before the camera was opened, a time to come, and none at all: the frame is as old as its delivery.
     assert all(now <= each <= time.monotonic() for each in taken[1:])
+
+
+class AskedCamera(FakeCapture):
+    """Remembers how it was opened and what was asked of it."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__([])
+        self.arguments = arguments
+        self.asked: dict[int, float] = {}
+
+    def set(self, what: int, value: float) -> None:
+        self.asked[what] = value
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="V4L2 is Linux's")
+def test_a_camera_is_asked_for_small_pictures_and_the_newest_and_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", AskedCamera)
+    monkeypatch.setenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "")
+    monkeypatch.delenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT")
+    camera = cameras._open_v4l2(3)
+    assert camera.arguments == (3, cv2.CAP_V4L2)
+    assert camera.asked == {
+        cv2.CAP_PROP_FRAME_WIDTH: 640,
+        cv2.CAP_PROP_FRAME_HEIGHT: 480,
+        cv2.CAP_PROP_BUFFERSIZE: 1,
+    }
+    assert os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] == "3"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="V4L2 is Linux's")
+def test_why_a_camera_cannot_be_opened_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["video10", "video2", "video-codec", "video0"]
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter(folder / name for name in names))
+    with pytest.raises(SourceError, match=r"cameras there are: usb:0, usb:2, usb:10 \("):
+        open_source("usb:77")
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(SourceError, match="no permission for /dev/video77"):
+        open_source("usb:77")
+
+
+def test_what_others_tell_while_a_camera_is_opened_is_seen(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Opening(AskedCamera):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)
+            os.write(2, b"from another thread")
+
+    monkeypatch.setattr(cv2, "VideoCapture", Opening)
+    cameras._open_v4l2(0)
+    assert capfd.readouterr().err == "from another thread", "a driver that hangs would keep it for ever"
 
 
 def test_a_camera_in_use_is_told_and_let_go(plug_in: Plug) -> None:

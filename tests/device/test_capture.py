@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from device.capture import FRAMES_AHEAD, FileCapture
-from device.classifier import FixedModel, load_classifier
+from device.classifier import Classifier, FixedModel, load_classifier
 from device.errors import LitesightError
 from device.frames import Closing, Frame
 from device.runner import open_capture
@@ -57,12 +58,12 @@ def model(tiny_bundle: Path) -> FixedModel:
 def test_every_frame_comes_once_and_in_order_and_is_given_back(model: FixedModel) -> None:
     clip = Clip(50)
     capture = FileCapture(clip, model)
-    seen, inputs = [], set()
+    seen, inputs = [], {}
     while not capture.ended:
         prepared = capture.next(PATIENT_S)
         if prepared is not None:
             seen.append(prepared.frame.index)
-            inputs.add(prepared.input.__array_interface__["data"][0])
+            inputs[id(prepared.input)] = prepared.input
             capture.done(prepared)
     assert seen == clip.given_back == list(range(50))
     assert len(inputs) <= FRAMES_AHEAD + 2, "memory is used again"
@@ -79,7 +80,38 @@ def test_decoding_runs_ahead_of_the_network_but_not_away(model: FixedModel) -> N
     assert clip.decoded == FRAMES_AHEAD + 1
     capture.close()
     assert clip.closed.wait(PATIENT_S)
+    assert clip.decoded == FRAMES_AHEAD + 1
     assert capture.ended
+
+
+def test_frames_that_lie_ready_when_the_source_is_done_are_not_lost(model: FixedModel) -> None:
+    clip = Clip(FRAMES_AHEAD)
+    capture = FileCapture(clip, model)
+    assert clip.closed.wait(PATIENT_S)
+    capture._thread.join(PATIENT_S)
+    got = []
+    while not capture.ended:
+        prepared = capture.next(PATIENT_S)
+        got.append(prepared is not None and prepared.frame.index)
+    assert got == list(range(FRAMES_AHEAD))
+
+
+def test_capture_and_preprocessing_are_measured_apart(model: FixedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Classifier, "prepare", lambda *arguments: time.sleep(0.05))
+    prepared = FileCapture(Clip(1), model).next(PATIENT_S)
+    assert prepared is not None
+    assert prepared.preprocess_ms >= 50
+    assert prepared.capture_ms < prepared.preprocess_ms
+
+
+def test_what_lies_behind_the_limit_is_not_read(model: FixedModel) -> None:
+    clip = Clip(3, LitesightError("nobody asked for it"))
+    capture = FileCapture(clip, model, limit=3)
+    got = [capture.next(PATIENT_S) for _ in range(3)]
+    assert [prepared.frame.index for prepared in got if prepared is not None] == [0, 1, 2]
+    assert capture.next(PATIENT_S) is None
+    assert capture.ended
+    capture.close()
 
 
 def test_an_error_comes_after_the_frames_before_it(model: FixedModel) -> None:
@@ -94,8 +126,10 @@ def test_an_error_comes_after_the_frames_before_it(model: FixedModel) -> None:
 
 
 def test_an_empty_source_ends_at_once(model: FixedModel) -> None:
+    started = time.monotonic()
     capture = FileCapture(Clip(0), model)
     assert capture.next(PATIENT_S) is None
+    assert time.monotonic() - started < PATIENT_S / 2
     assert capture.ended
 
 

@@ -84,6 +84,25 @@ def test_an_unreadable_photo_is_left_out_and_the_exit_status_tells(
     assert "1 photo was unreadable and left out" in err
 
 
+def test_an_unreadable_photo_behind_the_limit_is_none_of_this_run(
+    tiny_bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "blue" / "z.jpg").write_text("not a photo")
+    for _ in range(5):
+        assert run(tiny_bundle, "--source", photos, "--limit", "1") == 0
+    assert "z.jpg" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
+def test_a_full_disk_under_the_log_is_no_end(tiny_bundle: Path, photos: Path) -> None:
+    (photos / "a.jpg").write_text("not a photo")
+    command = [sys.executable, "litesight.py", "run", str(tiny_bundle), "--source", str(photos)]
+    with Path("/dev/full").open("w") as full:
+        child = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=full, timeout=60, check=False)
+    assert len(child.stdout.splitlines()) == 3
+    assert child.returncode == 1
+
+
 def test_a_file_name_cannot_forge_lines_or_colours(
     tiny_bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,6 +285,7 @@ def test_a_camera_that_fails_is_told_on_stderr_and_the_answers_go_on(
     assert "litesight: warning: camera 0 delivers pictures again" in err
     assert "; the camera came back 1 time" in err
     assert sides == [16, 16], "a camera that can scale learns what the network takes"
+    cameras[1].close()
 
 
 def test_changes_alone_make_a_line_where_that_is_asked_for(

@@ -20,17 +20,19 @@ from device.capture import Prepared
 from device.classifier import Classifier, FixedModel, Model, load_classifier
 from device.decision import Decision
 from device.errors import LitesightError
-from device.frames import Frame
+from device.frames import Frame, Source
 from device.interpreter import InterpreterError
 from device.runner import results
+from device.sources import Photo
 from tests.device.fake_camera import ScriptedCamera, picture
 
 
 class Frames:
     """A capture that delivers frames, errors, and ``None`` for a moment without; keeps what came back."""
 
-    def __init__(self, model: Model, *frames: Frame | Exception | None) -> None:
+    def __init__(self, model: Model, *frames: Frame | Exception | None, source: Source | None = None) -> None:
         self.model, self.frames = model, list(frames)
+        self.source = source or ScriptedCamera()
         self.counts: Counter[str] = Counter()
         self.back: list[int] = []
 
@@ -48,7 +50,7 @@ class Frames:
         classifier = self.model.current()
         input = np.empty(classifier.input_shape, np.int8)
         classifier.prepare(frame.pixels, frame.format, input)
-        return Prepared(frame, ScriptedCamera(), input, classifier, 1.5, 0.5, 1_000_000)
+        return Prepared(frame, self.source, input, classifier, 1.5, 0.5, 1_000_000)
 
     def done(self, prepared: Prepared) -> None:
         self.back.append(prepared.frame.index)
@@ -81,7 +83,7 @@ class TwoModels:
 
 
 def frame(colour: str, index: int) -> Frame:
-    return Frame(picture(colour, index), f"frame {index}", index, 0.0)
+    return Frame(picture(colour, index), f"frame {index}", index, 100 + index / 10)
 
 
 def decide(bundle: Bundle) -> Decision:
@@ -160,13 +162,21 @@ def test_smoothing_tells_both_the_mean_and_the_frame_alone(classifier: Classifie
     assert (last.label, last.predictions[0].label) == ("red", "red")
     assert last.predictions[0].probability == pytest.approx(2 / 3, abs=0.05)
     assert last.classification.predictions[0].label == "blue"
+    assert len(last.classification.predictions) == len(last.predictions) == 3
 
 
 def test_smoothing_begins_anew_after_a_gap(classifier: Classifier) -> None:
-    late = Frame(picture("blue", 2), "late", 2, 60.0)
+    late = Frame(picture("blue", 2), "late", 2, 160.0)
     capture = Frames(FixedModel(classifier), frame("red", 0), frame("red", 1), late)
     answers = results(capture, FixedModel(classifier), lambda b: Decision(b.labels, b.manifest.output, smooth=3))
     assert [result.label for result in answers] == ["red", "red", "blue"]
+
+
+def test_smoothing_of_a_file_does_not_depend_on_how_fast_it_is_read(classifier: Classifier, tmp_path: Path) -> None:
+    late = Frame(picture("blue", 2), "late", 2, 160.0)
+    capture = Frames(FixedModel(classifier), frame("red", 0), frame("red", 1), late, source=Photo(tmp_path))
+    answers = results(capture, FixedModel(classifier), lambda b: Decision(b.labels, b.manifest.output, smooth=3))
+    assert [result.label for result in answers] == ["red", "red", "red"]
 
 
 def broken(monkeypatch: pytest.MonkeyPatch, classifier: Classifier, error: Exception) -> None:
@@ -216,6 +226,20 @@ def test_a_decision_that_a_new_model_does_not_allow_counts_as_its_failure(
     turns = results(capture, model, rejecting)
     assert [result.label for result in turns] == ["red"]
     assert isinstance(model.errors[0], LitesightError)
+
+
+def test_a_new_model_has_its_own_rule_of_decision(
+    classifier: Classifier, make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = load_classifier(make_bundle("other.bundle", labels=("cat", "dog", "bird")), threads=1)
+    model = FixedModel(classifier)
+    answers = results(Frames(model, *(frame("red", index) for index in range(9))), model, decide)
+    assert next(answers).label == "red"
+    monkeypatch.setattr(model, "_classifier", other)
+    # The network is ahead of what is told by a frame or two.
+    labels = [result.label for result in answers]
+    assert labels[-1] == "cat"
+    assert labels[labels.index("cat") :] == ["cat"] * labels.count("cat"), "and no way back"
 
 
 def test_the_loop_ends_when_it_is_told_to_and_comes_round_without_frames(classifier: Classifier) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,41 @@ def test_an_ignored_signal_stays_ignored() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_the_watch_is_set_up_before_a_signal_could_be_merely_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched, install = [], signal.signal
+
+    def installing(number: int, handler: Any) -> Any:
+        watched.append(descriptor := signal.set_wakeup_fd(-1))
+        signal.set_wakeup_fd(descriptor)
+        return install(number, handler)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", installing)
+        with Stop():
+            patch.undo()
+    assert len(watched) == 2
+    assert -1 not in watched
+
+
+OTHERS = """
+import os, signal, time
+from device import stop
+stop.GRACE_S = 0.01
+signal.signal(signal.SIGUSR1, lambda number, frame: None)
+with stop.Stop() as stop:
+    os.kill(os.getpid(), signal.SIGUSR1)
+    time.sleep(0.3)
+    print(stop.requested)
+"""
+
+
+def test_another_signal_ends_nothing() -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", OTHERS], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (child.returncode, child.stdout) == (0, "False\n"), child.stderr
 
 
 # "stuck": the main thread does not come round, as in a network that takes a minute.

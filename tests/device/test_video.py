@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -24,8 +25,8 @@ from device.errors import UsageError
 from device.frames import Frame, SourceError
 from device.preprocess import PixelFormat
 from device.sources import open_source
-from device.video import without_password
-from tests.device.fake_camera import COLOURS, picture
+from device.video import VideoFile, without_password
+from tests.device.fake_camera import COLOURS, FakeCapture, picture
 
 
 def colour(frame: Frame) -> str:
@@ -40,6 +41,8 @@ COLOURS_OF_THE_CLIP = ["red", "red", "green", "green", "blue", "blue"]
 def test_a_video_is_delivered_to_its_end_in_its_colours(video: Path) -> None:
     with open_source(str(video)) as source:
         frames = list(source)
+    assert isinstance(source, VideoFile)
+    assert not source._video.isOpened(), "or the file would be held"
     assert (source.live, source.total) == (False, 6)
     assert [colour(frame) for frame in frames] == COLOURS_OF_THE_CLIP
     assert [frame.name for frame in frames] == [f"{video}#{number}" for number in range(6)]
@@ -173,6 +176,19 @@ def test_an_address_that_refuses_is_one_line_without_the_password(tiny_bundle: P
     runtime, error = child.stderr.splitlines()
     assert "XNNPACK" in runtime
     assert error.startswith(f"litesight: error: http://…@127.0.0.1:{port}/: expected a video")
+
+
+def test_what_others_tell_while_an_address_is_opened_is_seen(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Slow(FakeCapture):
+        def read(self, image: Any = None) -> Any:
+            os.write(2, b"from another thread")
+            return super().read(image)
+
+    monkeypatch.setattr(videos, "_open", lambda address, network: Slow([picture("red")]))
+    assert open_source("rtsp://host/stream").live
+    assert capfd.readouterr().err == "from another thread"
 
 
 @pytest.mark.parametrize("address", ["ftp://host/clip.mp4", "file:///etc/passwd", "concat://a|b"])

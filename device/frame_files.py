@@ -60,9 +60,10 @@ def ready_folder(folder: Path) -> Path:
     Raises:
         LitesightError: it is a file, or cannot be written.
     """
-    # A relative one stays where it was, and a link is not followed anew to somewhere else.
-    path = Path(os.path.realpath(folder))
+    path = folder
     try:
+        # A relative one stays where it was, and a link is not followed anew to somewhere else.
+        path = Path(os.path.realpath(folder))
         if path.exists() and not path.is_dir():
             raise LitesightError(f"expected a folder to save frames in, found the file {printable(folder)}")
         path.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ HOST_PACKAGES: Final = (
 )
 """What training needs beside TensorFlow."""
 
-DEVICE_PACKAGES: Final = ("numpy", "opencv-python", "imagesize", "tqdm")
+DEVICE_PACKAGES: Final = ("numpy", "opencv-python", "imagesize", "tqdm", "tornado")
 _OS_64: Final = "write the 64-bit Raspberry Pi OS to the card"
 
 # Boards whose processor has no 64 bits: the first Pi, the Zero and Zero W, and the Pi 2 before revision 1.2.

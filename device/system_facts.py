@@ -29,6 +29,7 @@ PACKAGES: Final = {
     "opencv-python": "cv2",
     "imagesize": "imagesize",
     "tqdm": "tqdm",
+    "tornado": "tornado",
     "ai-edge-litert": "ai_edge_litert",
     "tflite-runtime": "tflite_runtime",
     "tensorflow": "tensorflow",

@@ -30,6 +30,7 @@ PACKAGES = {
     "opencv-python": Package("4.12.0"),
     "imagesize": Package("2.0"),
     "tqdm": Package("4.70"),
+    "tornado": Package("6.5"),
     "ai-edge-litert": Package("2.3.0"),
     "picamera2": Package("0.3.30"),
 }
@@ -372,7 +373,7 @@ def test_the_doctor_runs_before_anything_is_installed() -> None:
     assert child.returncode == 1, child.stderr
     assert child.stderr == ""
     assert re.search(
-        "^problem  packages +not installed: numpy, opencv-python, imagesize, tqdm → pip ", child.stdout, re.M
+        "^problem  packages +not installed: numpy, opencv-python, imagesize, tqdm, tornado → pip ", child.stdout, re.M
     )
 
 
@@ -469,7 +470,7 @@ def test_the_doctor_runs_from_a_bare_checkout_with_a_bare_python(tmp_path: Path,
     )  # fmt: skip
     assert (child.returncode, child.stderr) == (1, "")
     found = {each["name"]: each for each in json.loads(child.stdout)["findings"]}
-    assert found["packages"]["found"] == "not installed: numpy, opencv-python, imagesize, tqdm"
+    assert found["packages"]["found"] == "not installed: numpy, opencv-python, imagesize, tqdm, tornado"
     assert found["packages"]["mend"].startswith("pip install ")
 
 

@@ -60,9 +60,10 @@ def ready_folder(folder: Path) -> Path:
     Raises:
         LitesightError: it is a file, or cannot be written.
     """
-    # A relative one stays where it was, and a link is not followed anew to somewhere else.
-    path = Path(os.path.realpath(folder))
+    path = folder
     try:
+        # A relative one stays where it was, and a link is not followed anew to somewhere else.
+        path = Path(os.path.realpath(folder))
         if path.exists() and not path.is_dir():
             raise LitesightError(f"expected a folder to save frames in, found the file {printable(folder)}")
         path.mkdir(parents=True, exist_ok=True)
@@ -105,14 +106,14 @@ def logged_frames(log: Path) -> Iterator[tuple[str, int]]:
     """Class folder and perceptual hash of every frame that was ever saved. Whatever is no line of ours is passed over.
 
     Raises:
-        OSError: the log cannot be read.
+        LitesightError: the log is no regular file.
+        OSError: it cannot be read.
     """
     try:
-        descriptor = os.open(log, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = _open_log(log, os.O_RDONLY)
     except FileNotFoundError:
         return
     with os.fdopen(descriptor, "rb") as stream:
-        _check_regular(descriptor, log)
         while line := stream.readline(_LINE_BYTES):
             found = _LOGGED_FILE.match(line)
             if found is None:
@@ -172,10 +173,8 @@ def write_frame(path: Path, data: bytes, log: Path, line: bytes) -> None:
 
 def _append(log: Path, line: bytes) -> None:
     """One write, so that the lines of several processes do not mix; what a full disk cut is taken back."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(log, flags, 0o666)
+    descriptor = _open_log(log, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
-        _check_regular(descriptor, log)
         size = os.fstat(descriptor).st_size
         # After a power cut the last line may lack its end; this one must not become its continuation.
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
@@ -206,9 +205,19 @@ def _files(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
                 raise
 
 
-def _check_regular(descriptor: int, path: Path) -> None:
+def _open_log(path: Path, flags: int) -> int:
+    """A descriptor of the log; never of a pipe, which would wait, nor of a file that a link leads to."""
+    other = LitesightError(f"expected a regular file, found a folder, a link or a pipe: {printable(path)}")
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise other from error
+        raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise LitesightError(f"expected a regular file, found a folder or a pipe: {printable(path)}")
+        os.close(descriptor)
+        raise other
+    return descriptor
 
 
 def _has_end(path: str) -> bool:

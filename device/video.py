@@ -30,7 +30,8 @@ class VideoFile(Closing):
         self.name = str(path)
         self._memory = FrameMemory()
         with native_stderr():
-            self._video = _open(str(path))
+            # FFmpeg takes what stands before a colon for a protocol, and recordings are named after the time of day.
+            self._video = _open(str(path.absolute()))
             # Some files open and hold nothing that can be decoded; this is the time to say so.
             self._first = _first_frame(self._video)
         if self._first is None:

@@ -174,7 +174,7 @@ class _Session:
         self._bad = 0
         self._page: LivePage | None = None
         source = self._open_source()
-        self._live = source.live
+        self._live, self._name = source.live, source.name
         # Once it is read, the thread that reads it closes it: no driver likes both at the same time.
         unread = opened.enter_context(ExitStack())
         unread.callback(source.close)
@@ -196,7 +196,7 @@ class _Session:
 
         args, line = self._args, json_line if self._args.json else text_line
         told: tuple[str | None] | None = None
-        self._notifier.ready(f"classifying {self._args.source}" if self._live else "classifying")
+        self._notifier.ready(f"classifying {self._name}" if self._live else "classifying")
         answers = results(self._capture, self._model, lambda bundle: _decision(args, bundle), self._turn)
         try:
             for number, result in enumerate(answers, 1):

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep frames in class folders: uncertain (two classes are close, or below --threshold), all, or every:N",
     )
     group.add_argument(
-        "--save-to", type=Path, metavar="DIR", help=f"where the class folders are made (default: {DEFAULT_FOLDER})"
+        "--save-to", type=_folder, metavar="DIR", help=f"where the class folders are made (default: {DEFAULT_FOLDER})"
     )
     group.add_argument(
         "--save-limit", type=_size, metavar="SIZE", help=f"stop when DIR holds so much (default: {DEFAULT_LIMIT})"
@@ -68,6 +68,13 @@ def _rule(text: str) -> SaveRule:
         return parse_rule(text)
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _folder(text: str) -> Path:
+    # Path("") is the current directory, and a script's variable that is not set would fill it.
+    if not text:
+        raise argparse.ArgumentTypeError("expected a folder, found an empty name")
+    return Path(text)
 
 
 def _size(text: str) -> int:

@@ -87,6 +87,7 @@ class LivePage:
         self._shown: dict[str, Any] = {}
         self._captured_at = 0.0
         self._thread: threading.Thread | None = None
+        self._refused: OSError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -106,6 +107,7 @@ class LivePage:
 
         Raises:
             LitesightError: the address or port cannot be had.
+            OSError: the system has no descriptor left.
         """
         sockets = listen(self._address, self._port)
         own = is_loopback(sockets)
@@ -119,6 +121,8 @@ class LivePage:
         )
         self._thread.start()
         ready.wait()
+        if self._refused is not None:
+            raise self._refused
         return url
 
     def publish(self, result: Result) -> None:
@@ -153,6 +157,12 @@ class LivePage:
     def _run(self, sockets: list[socket.socket], guard: Guard, ready: threading.Event) -> None:
         try:
             asyncio.run(self._serve(sockets, guard, ready))
+        except OSError as error:
+            if ready.is_set():
+                raise
+            self._refused = error  # start() tells it
+            for each in sockets:
+                each.close()
         finally:
             ready.set()
 

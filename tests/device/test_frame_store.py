@@ -392,23 +392,29 @@ def test_links_are_not_followed_out_of_the_folder(store: FrameStore, bundle: Bun
     assert [path.name for path in elsewhere.iterdir()] == ["large"]
 
 
-def test_a_log_that_is_a_link_or_a_pipe_is_not_written_to(store: FrameStore, bundle: Bundle, tmp_path: Path) -> None:
+def test_a_log_that_is_a_link_a_pipe_or_a_folder_is_not_written_to(
+    store: FrameStore, bundle: Bundle, tmp_path: Path
+) -> None:
     log = store.folder / LOG
     (tmp_path / "precious").write_text("mine")
     log.symlink_to(tmp_path / "precious")
-    with pytest.raises(OSError, match="symbolic links"):
+    refusal = r"expected a regular file, found a folder, a link or a pipe: .*frames\.jsonl"
+    with pytest.raises(LitesightError, match=refusal):
         store.save(shot(bundle, scene(0)))
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(LitesightError, match=refusal):
         list(logged_frames(log))
     log.unlink()
     store.refresh()
-    log.symlink_to(tmp_path / "precious")
-    with pytest.raises(OSError, match="symbolic links"):
-        store.save(shot(bundle, scene(0)))
-    log.unlink()
-    os.mkfifo(log)
-    with pytest.raises(LitesightError, match=r"expected a regular file, found a folder or a pipe: .*frames\.jsonl"):
-        store.save(shot(bundle, scene(0)))
+    makers: tuple[Callable[[], None], ...] = (
+        lambda: log.symlink_to(tmp_path / "precious"),
+        lambda: os.mkfifo(log),
+        lambda: log.mkdir(),
+    )
+    for make in makers:
+        make()
+        with pytest.raises(LitesightError, match=refusal):
+            store.save(shot(bundle, scene(0)))
+        log.rmdir() if log.is_dir() else log.unlink()
     assert (tmp_path / "precious").read_text() == "mine"
     assert pictures(store.folder) == []
 
@@ -460,6 +466,16 @@ def test_a_place_that_takes_no_files_is_refused_before_the_run(tmp_path: Path) -
     with pytest.raises(LitesightError, match=r"cannot write /proc: "):
         FrameStore(Path("/proc"), PLENTY, 6)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_relative_folder_of_a_directory_that_was_removed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(LitesightError, match="cannot write frames: No such file or directory"):
+        FrameStore(Path("frames"), PLENTY, 6)
 
 
 def test_a_link_to_a_folder_and_a_relative_folder_stay_where_they_were(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import threading
 import time
@@ -288,6 +289,18 @@ def test_closing_is_quick_whoever_is_connected(
     live.close()
     for each in open_sockets:
         each.close()
+
+
+def test_a_system_without_descriptors_is_told_by_start_and_not_by_a_thread(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(page, "PageServer", refuse)
+    with LivePage(port=0) as live, pytest.raises(OSError, match="Too many open files"):
+        live.start()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_page_that_never_started_can_be_closed(classifier: Classifier, plain: Painter) -> None:

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import re
 import shutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +20,7 @@ import pytest
 
 import litesight
 from device import sources
-from device.frames import Frame
+from device.frames import Frame, SourceError
 from device.signature import new_key, sign
 from device.slots import create_slots
 from tests.device.fake_camera import ScriptedCamera, picture
@@ -216,3 +219,30 @@ def test_a_camera_that_is_being_opened_again_is_no_dead_service(
     # 0.5 s and 1 s of waiting, a sign of life every 0.1 s of turns that take 0.2 s.
     assert messages.count("WATCHDOG=1") >= 5
     assert any(message.startswith("STATUS=") and "opened again" in message for message in messages)
+
+
+def test_the_status_of_a_service_shows_no_password(
+    tiny_bundle: Path, manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "open_source", lambda spec, on_bad, short_side: ScriptedCamera(picture("red", 0)))
+    assert run(tiny_bundle, "--source", "rtsp://user:secret@10.0.0.7/?key=secret", "--limit", "1") == 0
+    messages = said(manager)
+    assert messages[0] == "READY=1\nSTATUS=classifying camera 0"
+    assert "secret" not in "".join(messages)
+
+
+class Gone(io.StringIO):
+    """A stream that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_nobody_who_reads_stderr_is_no_reason_to_stop(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cameras = [ScriptedCamera(picture("red", 0), SourceError("camera 0 is gone")), ScriptedCamera(picture("blue", 1))]
+    monkeypatch.setattr(sources, "open_source", lambda spec, on_bad, short_side: cameras.pop(0))
+    monkeypatch.setattr(sys, "stderr", Gone())
+    assert run(tiny_bundle, "--source", "usb:0", "--limit", "2", "--json") == 0
+    assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == ["red", "blue"]

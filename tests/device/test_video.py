@@ -76,6 +76,19 @@ def test_a_video_that_cannot_be_decoded_is_told_in_one_line_and_opencv_keeps_qui
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("name", ["2026-11-24T18:03:12.mkv", "http:clip.mkv"])
+def test_a_colon_in_the_name_of_a_file_is_no_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "clip.mkv"), cv2.VideoWriter.fourcc(*"FFV1"), 10.0, (64, 48))
+    writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    (tmp_path / "clip.mkv").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    with open_source(name) as source:
+        assert [frame.name for frame in source] == [f"{name}#0"]
+
+
 @pytest.fixture
 def cut_video(video: Path) -> Path:
     """Ends within its fifth frame."""

@@ -58,7 +58,7 @@ def plan(args: argparse.Namespace, systemd: int) -> Plan:
     bundle = Path(os.path.abspath(args.bundle))  # noqa: PTH100 - resolve() would follow a link that deploy changes
     options = tuple(args.options)
     parsed = _parse((str(bundle), "--source", source, *options))
-    root = _check_bundle(bundle)
+    root = _check_bundle(bundle, parsed)
     writable = [*_writable(parsed, here), *(_absolute(Path(each), here) for each in args.writable)]
     if root is not None:
         writable.append(root)
@@ -116,15 +116,17 @@ def _source(source: str, here: Path) -> tuple[str, list[str]]:
     return str(path), [f"{path} has an end; the service begins it anew each time"]
 
 
-def _check_bundle(path: Path) -> Path | None:
+def _check_bundle(path: Path, parsed: argparse.Namespace) -> Path | None:
     """Load the bundle; the directory that holds its slots if it is one of those, which the runner writes to."""
-    from device import bundle
+    from device.commands.run import fitting_bundle
     from device.slots import Slots, is_slots
 
+    keys = tuple(parsed.require_signature)
     if is_slots(path):
-        bundle.load(Slots(path).current())
+        slots = Slots(path)
+        fitting_bundle(parsed, slots.current(), (*keys, *slots.trusted_keys()))
         return path
-    bundle.load(path)
+    fitting_bundle(parsed, path, keys)
     return None
 
 

@@ -9,7 +9,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,28 @@ def test_a_directory_of_slots_stands_for_its_active_model(
     assert run(tmp_path / "models", "--source", video, "--json") == 0
     labels = [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()]
     assert labels == ["red", "red", "green", "green", "blue", "blue"]
+
+
+def test_a_new_model_that_lacks_a_reject_class_does_not_keep_a_runner_from_starting(
+    make_bundle: Callable[..., Path], video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A power cut right after a deploy: the service must come up with the old model, not end for good."""
+    slots = create_slots(tmp_path / "models")
+    good, other = (
+        slots.receive(make_bundle(f"of {labels[0]}", labels)).slot
+        for labels in (("red", "green", "blue"), ("one", "two", "three"))
+    )
+    slots.switch(good)
+    slots.switch(other)
+    assert run(slots.root, "--source", video, "--reject", "typo") == 2
+    assert slots.current() == other, "a misspelt label is no fault of the model's"
+    assert run(slots.root, "--source", video, "--reject", "red") == 0
+    assert "expected a class of the model to reject, found 'red'" in capsys.readouterr().err
+    assert slots.current() == good
+    slots.switch(other)
+    slots.prove(other)
+    assert run(slots.root, "--source", video, "--reject", "red") == 2
+    assert slots.current() == other, "a model that has proved itself is not given up for an option"
 
 
 def test_a_runner_that_demands_signatures_refuses_others(

@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 
 from device.errors import LitesightError, UsageError
 from device.systemd_unit import Service, memory_limit
+from device.video import without_password
 
 CAMERA_GROUP: Final = "video"
 _CAMERA: Final = re.compile(r"(?:(?:usb|camera):)?\d{1,3}|/dev/video\d{1,3}|picamera2(?::\d)?")
@@ -106,7 +107,8 @@ def _parse(arguments: tuple[str, ...]) -> argparse.Namespace:
 def _source(source: str, here: Path) -> tuple[str, list[str]]:
     """The source with an absolute path if it is one, and what should be known of it."""
     if _CAMERA.fullmatch(source) or _ADDRESS.fullmatch(source):
-        return source, []
+        secret = without_password(source) != source
+        return source, ["what stands in the address is seen by every user of this machine"] if secret else []
     path = _absolute(Path(source), here)
     if not source or not path.exists():
         raise LitesightError(

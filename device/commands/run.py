@@ -143,16 +143,18 @@ def _open_model(args: argparse.Namespace) -> Model:
     from device.classifier import FixedModel, open_classifier
     from device.slots import Slots, is_slots
 
-    def load(path: Path) -> Classifier:
-        return open_classifier(fitting_bundle(args, path, keys), args.threads)
-
     keys: tuple[Path, ...] = tuple(args.require_signature)
     if not is_slots(args.bundle):
-        return FixedModel(load(args.bundle))
+        return FixedModel(open_classifier(fitting_bundle(args, args.bundle, keys), args.threads))
     from device.model_slot import SlotModel
 
     slots = Slots(args.bundle)
-    keys += slots.trusted_keys()
+
+    def load(path: Path) -> Classifier:
+        # The keys are read each time: with a new model there may be a new one.
+        bundle = fitting_bundle(args, path, (*keys, *slots.trusted_keys()))
+        return open_classifier(bundle, args.threads)
+
     return SlotModel(slots, load, lambda text: _say(f"litesight: {text}"))
 
 

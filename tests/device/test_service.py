@@ -323,6 +323,13 @@ def test_only_a_source_on_the_network_waits_for_it(
     assert ("After" in unit_of(tiny_bundle, source=source)) == network
 
 
+def test_who_puts_a_password_into_a_unit_is_told_that_it_can_be_read(
+    unit_of: Callable[..., dict[str, str]], tiny_bundle: Path
+) -> None:
+    assert "seen by every user" in unit_of(tiny_bundle, source="rtsp://me:secret@10.0.0.7/a")["stderr"]
+    assert "seen by every user" not in unit_of(tiny_bundle, source="rtsp://10.0.0.7/a")["stderr"]
+
+
 def test_installing_again_replaces_the_unit_and_restarts(machine: Machine, tiny_bundle: Path) -> None:
     assert install(tiny_bundle) == 0
     first = machine.unit.read_text()

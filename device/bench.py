@@ -29,6 +29,7 @@ from device.machine import read_facts, read_memory
 from device.progress import Progress, silent
 from device.results import StageTimes
 from device.sources import open_source
+from device.video import without_password
 
 if TYPE_CHECKING:
     from device.bench_peers import PeerOptions
@@ -175,7 +176,7 @@ def _run(
             "warmup": options.warmup,
             **({"runs": options.runs} if options.duration_s is None else {"duration_s": options.duration_s}),
         },
-        source=_source_facts(source, size),
+        source=source_facts(source, size, "synthetic"),
         stages=stages,
         figures={
             "frames_per_second": 1000 / stages["total"].mean,
@@ -235,8 +236,10 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _source_facts(source: str | None, size: tuple[int, int]) -> dict[str, Any]:
-    return {"kind": "synthetic" if source is None else "given", "name": source, "width": size[0], "height": size[1]}
+def source_facts(source: str | None, size: tuple[int, int], otherwise: str) -> dict[str, Any]:
+    """What a bench file says of its frames: given as ``source`` with a first one of ``size``, or ``otherwise``."""
+    kind, name = (otherwise, None) if source is None else ("given", without_password(source))
+    return {"kind": kind, "name": name, "width": size[0], "height": size[1]}
 
 
 def _synthetic() -> Frames:
@@ -248,7 +251,8 @@ def _synthetic() -> Frames:
 def _endless(spec: str) -> Frames:
     """The frames of a source with their capture times, from the start again after the last one.
 
-    Opening again is not part of any frame's time. Unreadable photos of a folder are passed over.
+    Opening again is not part of any frame's time. Unreadable photos of a folder are passed over. A camera has no last
+    frame: opened again, it would hide for how long it was away.
     """
     while True:
         delivered = False
@@ -257,9 +261,15 @@ def _endless(spec: str) -> Frames:
                 delivered = True
                 yield frame, capture_ms
                 source.recycle(frame)
+            if source.live:
+                raise SourceError(
+                    f"{without_password(spec)} stopped delivering pictures; nothing was measured",
+                    hint="a bench needs a camera that holds out: litesight run --source tells what befalls it",
+                )
         if not delivered:
+            name = without_password(spec)
             raise SourceError(
-                f"{spec} has no picture that can be read", hint=f"litesight run … --source {spec} tells why"
+                f"{name} has no picture that can be read", hint=f"litesight run … --source {name} tells why"
             )
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from device.bench import source_facts
 from device.bench_record import Run, Series
 from device.bundle import MODEL
 from device.frames import SourceError
@@ -26,6 +27,7 @@ from device.machine import MachineState, read_state
 from device.peers import PEERS, AbsentError, Engine, Peer, open_peer
 from device.preprocess import Preprocessor
 from device.progress import Progress, silent
+from device.video import without_password
 
 if TYPE_CHECKING:
     from device.classifier import Classifier
@@ -120,7 +122,7 @@ def bench_peers(
                 contestants[(number + place) % len(contestants)].run_block(frames)
         after = read_state()
     common = {"threads": interpreter.threads, "runs": runs, "rounds": rounds, "pictures": len(pictures)}
-    where = {"kind": "golden" if source is None else "given", "name": source, "width": size[0], "height": size[1]}
+    where = source_facts(source, size, "golden")
     return [_run(each, contestants[0], common, where, before, after) for each in contestants]
 
 
@@ -165,7 +167,7 @@ def _pictures(classifier: Classifier, source: str | None) -> tuple[list[NDArray[
             if len(pictures) == PICTURES:
                 break
     if not pictures:
-        raise SourceError(f"{source} has no picture that can be read")
+        raise SourceError(f"{without_password(source)} has no picture that can be read")
     return pictures, size
 
 

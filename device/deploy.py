@@ -99,7 +99,7 @@ def deploy(path: Path, target: Target, slots: str, report: Callable[[str], None]
     except BaseException:
         # A Ctrl-C too; and the reason for giving up is what counts.
         with suppress(LitesightError):
-            call(target, ["slot", "discard", slots, staging], DISCARD_TIMEOUT_S)
+            call(target, ["slot", "discard", "--", slots, staging], DISCARD_TIMEOUT_S)
         raise
 
 
@@ -119,21 +119,22 @@ def plan(path: Path, target: Target, slots: str, copier: str = "auto") -> Iterat
 
 def stage_words(slots: str) -> list[str]:
     """The call that asks the other machine for a place."""
-    return ["slot", "stage", slots, "--json"]
+    return ["slot", "stage", "--json", "--", slots]
 
 
 def receive_words(slots: str, staging: str) -> list[str]:
     """The call that has the copy checked and made active."""
-    return ["slot", "receive", slots, staging, "--json"]
+    return ["slot", "receive", "--json", "--", slots, staging]
 
 
 def _received(target: Target, slots: str, staging: str) -> Answer:
     try:
         return call(target, receive_words(slots, staging), CHECK_TIMEOUT_S)
-    except RemoteError as error:
+    except (RemoteError, KeyboardInterrupt) as error:
         # It may go on over there: what is active is whole, but nobody knows here which one it is.
+        reason = "stopped" if isinstance(error, KeyboardInterrupt) else error.message
         raise DeployError(
-            f"{error.message}, while the bundle was checked there; the old model or the new one is active",
+            f"{reason}, while the bundle was checked there; the old model or the new one is active",
             hint=f"ask there: litesight slot status {slots}",
         ) from error
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from device.errors import LitesightError
+from device.errors import LitesightError, UsageError
 from device.slots import Slots
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ class SlotModel:
         except LitesightError as error:
             reason = f"it cannot be opened: {_text(error)}"
             previous = self._slots.previous()
-            if previous is None:
+            # A model that has proved itself is not at fault if it is called in another way: with a misspelt label, say.
+            if previous is None or (isinstance(error, UsageError) and self._slots.status().proved):
                 raise
             try:
                 loaded = _Loaded(self._load(previous), previous)

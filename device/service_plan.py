@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 
 from device.errors import LitesightError, UsageError
 from device.systemd_unit import Service, memory_limit
+from device.video import without_password
 
 CAMERA_GROUP: Final = "video"
 _CAMERA: Final = re.compile(r"(?:(?:usb|camera):)?\d{1,3}|/dev/video\d{1,3}|picamera2(?::\d)?")
@@ -58,7 +59,7 @@ def plan(args: argparse.Namespace, systemd: int) -> Plan:
     bundle = Path(os.path.abspath(args.bundle))  # noqa: PTH100 - resolve() would follow a link that deploy changes
     options = tuple(args.options)
     parsed = _parse((str(bundle), "--source", source, *options))
-    root = _check_bundle(bundle)
+    root = _check_bundle(bundle, parsed)
     writable = [*_writable(parsed, here), *(_absolute(Path(each), here) for each in args.writable)]
     if root is not None:
         writable.append(root)
@@ -106,7 +107,8 @@ def _parse(arguments: tuple[str, ...]) -> argparse.Namespace:
 def _source(source: str, here: Path) -> tuple[str, list[str]]:
     """The source with an absolute path if it is one, and what should be known of it."""
     if _CAMERA.fullmatch(source) or _ADDRESS.fullmatch(source):
-        return source, []
+        secret = without_password(source) != source
+        return source, ["what stands in the address is seen by every user of this machine"] if secret else []
     path = _absolute(Path(source), here)
     if not source or not path.exists():
         raise LitesightError(
@@ -116,15 +118,17 @@ def _source(source: str, here: Path) -> tuple[str, list[str]]:
     return str(path), [f"{path} has an end; the service begins it anew each time"]
 
 
-def _check_bundle(path: Path) -> Path | None:
+def _check_bundle(path: Path, parsed: argparse.Namespace) -> Path | None:
     """Load the bundle; the directory that holds its slots if it is one of those, which the runner writes to."""
-    from device import bundle
+    from device.commands.run import fitting_bundle
     from device.slots import Slots, is_slots
 
+    keys = tuple(parsed.require_signature)
     if is_slots(path):
-        bundle.load(Slots(path).current())
+        slots = Slots(path)
+        fitting_bundle(parsed, slots.current(), (*keys, *slots.trusted_keys()))
         return path
-    bundle.load(path)
+    fitting_bundle(parsed, path, keys)
     return None
 
 

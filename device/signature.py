@@ -66,9 +66,12 @@ def new_key(name: Path) -> tuple[Path, Path]:
         The paths of the private and of the public key.
 
     Raises:
+        UsageError: no file can have that name.
         SignatureError: one of them exists.
         LitesightError: the place cannot be written.
     """
+    if name.name in ("", ".."):
+        raise UsageError(f"expected a name for the new keys, found {str(name)!r}")
     serialization, ed25519 = _cryptography()
     private, public = name.with_name(f"{name.name}.pem"), name.with_name(f"{name.name}.pub")
     for path in (private, public):

@@ -78,7 +78,6 @@ def run(args: argparse.Namespace) -> int:
     """Measure or read, then compare and tell."""
     from device.atomic import write_file
     from device.bench_reader import read_record
-    from device.bench_table import comparison_table, table
 
     _check_outputs(args)
     other = None if args.compare is None else read_record(args.compare)
@@ -88,12 +87,22 @@ def run(args: argparse.Namespace) -> int:
     else:
         record = _measure(args, other)
     comparison = None if other is None else _compare(args, record, other)
-    if args.output is not None:
-        write_file(args.output, record.to_bytes())
-    if args.html is not None:
-        from device.bench_page import page
+    try:
+        if args.output is not None:
+            write_file(args.output, record.to_bytes())
+        if args.html is not None:
+            from device.bench_page import page
 
-        write_file(args.html, page(record, comparison))
+            write_file(args.html, page(record, comparison))
+    finally:
+        # A full disk must not cost what an hour of measuring has found.
+        _show(args, record, comparison)
+    return 0 if comparison is None else _tell(comparison)
+
+
+def _show(args: argparse.Namespace, record: Record, comparison: Comparison | None) -> None:
+    from device.bench_table import comparison_table, table
+
     if args.json:
         sys.stdout.write(json.dumps(comparison.to_json()) + "\n" if comparison else record.to_bytes().decode())
     else:
@@ -101,7 +110,6 @@ def run(args: argparse.Namespace) -> int:
             print("\n".join(table(record)))
         if comparison is not None and not comparison.refused:
             print("\n".join(comparison_table(comparison)))
-    return 0 if comparison is None else _tell(comparison)
 
 
 def _seconds(text: str) -> float:

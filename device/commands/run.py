@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,35 +129,47 @@ def run(args: argparse.Namespace) -> int:
         try:
             model = _open_model(args)
             opened.callback(model.close)
-            classifier = model.current()
-            _decision(args, classifier.bundle)  # a label that does not exist is told before a camera is opened
         except LitesightError as error:
             if notifier.active:
                 # No restart of the service mends a damaged bundle or a missing runtime, as it may mend a camera.
                 error.exit_status = MISCONFIGURED
             raise
-        _say(describe_interpreter(classifier.interpreter))
+        _say(describe_interpreter(model.current().interpreter))
         return _Session(args, model, stop, notifier, opened).run()
 
 
 def _open_model(args: argparse.Namespace) -> Model:
     """The bundle, or the active model of a directory of slots."""
-    from device import bundle as bundles
     from device.classifier import FixedModel, open_classifier
-    from device.signature import load_signed
     from device.slots import Slots, is_slots
-
-    def load(path: Path) -> Classifier:
-        return open_classifier(load_signed(path, keys) if keys else bundles.load(path), args.threads)
 
     keys: tuple[Path, ...] = tuple(args.require_signature)
     if not is_slots(args.bundle):
-        return FixedModel(load(args.bundle))
+        return FixedModel(open_classifier(fitting_bundle(args, args.bundle, keys), args.threads))
     from device.model_slot import SlotModel
 
     slots = Slots(args.bundle)
-    keys += slots.trusted_keys()
+
+    def load(path: Path) -> Classifier:
+        # The keys are read each time: with a new model there may be a new one.
+        bundle = fitting_bundle(args, path, (*keys, *slots.trusted_keys()))
+        return open_classifier(bundle, args.threads)
+
     return SlotModel(slots, load, lambda text: _say(f"litesight: {text}"))
+
+
+def fitting_bundle(args: argparse.Namespace, path: Path, keys: Sequence[Path]) -> Bundle:
+    """The bundle at ``path``, if its files, its signature and its labels are such as the call demands.
+
+    Raises:
+        LitesightError: they are not; told before a camera is opened, and by ``litesight service install``.
+    """
+    from device import bundle as bundles
+    from device.signature import load_signed
+
+    bundle = load_signed(path, keys) if keys else bundles.load(path)
+    _decision(args, bundle)
+    return bundle
 
 
 class _Session:

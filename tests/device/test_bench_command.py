@@ -165,6 +165,13 @@ def test_what_was_measured_is_kept_when_the_comparison_is_refused(
     assert "Not comparable" in page.read_text(encoding="utf-8")
 
 
+def test_a_full_disk_does_not_cost_what_was_measured(bench: Bench, tiny_bundle: Path) -> None:
+    status, out, err = bench(tiny_bundle, *QUICK, "--html", "/dev/full")
+    assert status == 1
+    assert "frames/s one after another" in out
+    assert "cannot write /dev/full" in err
+
+
 @pytest.mark.parametrize(
     "option",
     [

@@ -83,6 +83,20 @@ def test_every_frame_is_handed_back_before_the_next_one_is_asked_for(tiny_bundle
     assert len(clip.log) >= 9, "read again from its start"
 
 
+def test_a_camera_that_ends_is_no_clip_to_begin_anew(
+    tiny_bundle: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it was away would be missing in the capture times."""
+    monkeypatch.setattr(clip, "live", True)
+    with pytest.raises(LitesightError, match=r"^rtsp://…@pi/a stopped delivering pictures"):
+        bench(tiny_bundle, "rtsp://me:secret@pi/a", Options((1,), runs=5, warmup=0))
+
+
+def test_the_password_of_a_camera_does_not_get_into_the_record(tiny_bundle: Path, clip: Clip) -> None:
+    record = bench(tiny_bundle, "rtsp://me:secret@pi/a?token=1", Options((1,), runs=5, warmup=0))
+    assert record.runs[0].source["name"] == "rtsp://…@pi/a?…"
+
+
 def test_the_collector_is_off_while_frames_are_timed_and_as_before_afterwards(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,7 +155,7 @@ def test_a_bundle_damaged_on_the_way_is_refused_and_the_old_model_stays(
     directory.switch(first)
     # Between the copy and the check one byte changes, as on a worn-out card.
     damage = script(
-        tmp_path / "bin dir" / "damage", f'[ "$2" != receive ] || printf X >> "$4/model.tflite"\nexec {HERE} "$@"'
+        tmp_path / "bin dir" / "damage", f'[ "$2" != receive ] || printf X >> "$6/model.tflite"\nexec {HERE} "$@"'
     )
     assert send(server, make_bundle("second", golden=true_golden, macs=2), models, command=damage) == 1
     err = capsys.readouterr().err.splitlines()[-1]
@@ -252,9 +252,9 @@ def test_a_dry_run_calls_nothing_and_shows_what_would_be_called(
     monkeypatch.setattr(deploy, "call", lambda *arguments: pytest.fail("something was called"))
     assert litesight.main(["deploy", str(path), "me@pi", "--port", "22", "--copy-with", "scp", "--dry-run"]) == 0
     stage, copy, receive = (shlex.split(line) for line in capsys.readouterr().out.splitlines())
-    assert shlex.split(stage[-1])[-4:] == ["slot", "stage", "~/litesight-models", "--json"]
+    assert shlex.split(stage[-1])[-5:] == ["slot", "stage", "--json", "--", "~/litesight-models"]
     assert str(path / bundle.MODEL) in copy
-    assert shlex.split(receive[-1])[-5:] == ["slot", "receive", "~/litesight-models", "/STAGING", "--json"]
+    assert shlex.split(receive[-1])[-6:] == ["slot", "receive", "--json", "--", "~/litesight-models", "/STAGING"]
     assert litesight.main(["deploy", str(path), "me@pi", "--dry-run", "--json", "--copy-with", "rsync"]) == 0
     assert len(json.loads(capsys.readouterr().out)["commands"]) == 3
 
@@ -398,15 +398,19 @@ def test_there_must_be_room_for_the_copy_and_for_the_slot(path: Path, monkeypatc
             assert machine.calls == ["stage", "receive"]
 
 
-def test_a_connection_that_is_lost_during_the_check_does_not_claim_to_know_what_is_active(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("loss", [remote.RemoteError("pi does not answer"), KeyboardInterrupt()])
+def test_what_ends_the_wait_for_the_check_does_not_claim_to_know_what_is_active(
+    path: Path, loss: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Over there it may go on."""
     machine = OtherMachine(monkeypatch, said(""), stage=STAGED)
 
     def lost(target: Target, words: list[str], timeout_s: float = 0.0) -> Answer:
         if words[1] == "stage":
             return STAGED
-        raise remote.RemoteError("pi does not answer")
+        if words[1] == "receive":
+            raise loss
+        return said("{}")
 
     monkeypatch.setattr(deploy, "call", lost)
     with pytest.raises(LitesightError, match=r"the old model or the new one is active \(ask there: litesight slot"):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import io
 import json
@@ -12,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 
 import litesight
 from device import sources
+from device.commands import run as run_command
 from device.frames import Frame, SourceError
 from device.signature import new_key, sign
 from device.slots import create_slots
@@ -134,6 +136,56 @@ def test_a_directory_of_slots_stands_for_its_active_model(
     assert run(tmp_path / "models", "--source", video, "--json") == 0
     labels = [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()]
     assert labels == ["red", "red", "green", "green", "blue", "blue"]
+
+
+def test_a_key_that_comes_while_the_runner_runs_counts_for_the_model_that_comes_with_it(
+    make_bundle: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Keys are changed as docs/deploy.md says, and no restart is needed."""
+    slots = create_slots(tmp_path / "models")
+    (slots.root / "keys").mkdir()
+
+    def deployed(name: str) -> Path:
+        path = make_bundle(name, license=name)
+        private, public = new_key(tmp_path / f"of {name}")
+        sign(path, private)
+        shutil.copy(public, slots.root / "keys")
+        slots.switch(slots.receive(path).slot)
+        return slots.current()
+
+    deployed("first")
+    parser = argparse.ArgumentParser()
+    run_command.configure(parser)
+    model = run_command._open_model(parser.parse_args([str(slots.root), "--source", "usb:0"]))
+    try:
+        second, deadline = deployed("second"), time.monotonic() + PATIENT_S
+        while model.current().bundle.path != second:
+            assert time.monotonic() < deadline, capsys.readouterr().err
+            time.sleep(0.01)
+    finally:
+        model.close()
+
+
+def test_a_new_model_that_lacks_a_reject_class_does_not_keep_a_runner_from_starting(
+    make_bundle: Callable[..., Path], video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A power cut right after a deploy: the service must come up with the old model, not end for good."""
+    slots = create_slots(tmp_path / "models")
+    good, other = (
+        slots.receive(make_bundle(f"of {labels[0]}", labels)).slot
+        for labels in (("red", "green", "blue"), ("one", "two", "three"))
+    )
+    slots.switch(good)
+    slots.switch(other)
+    assert run(slots.root, "--source", video, "--reject", "typo") == 2
+    assert slots.current() == other, "a misspelt label is no fault of the model's"
+    assert run(slots.root, "--source", video, "--reject", "red") == 0
+    assert "expected a class of the model to reject, found 'red'" in capsys.readouterr().err
+    assert slots.current() == good
+    slots.switch(other)
+    slots.prove(other)
+    assert run(slots.root, "--source", video, "--reject", "red") == 2
+    assert slots.current() == other, "a model that has proved itself is not given up for an option"
 
 
 def test_a_runner_that_demands_signatures_refuses_others(

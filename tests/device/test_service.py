@@ -19,6 +19,7 @@ import litesight
 from device import service, service_plan
 from device.errors import LitesightError
 from device.service import Systemd
+from device.signature import new_key, sign
 from device.slots import create_slots
 from device.systemd_unit import MARKER, Service
 
@@ -207,6 +208,31 @@ def test_what_is_missing_is_named(machine: Machine, tiny_bundle: Path, capsys: p
     assert "expected --source" in err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--reject", "gren", "did you mean 'green'?"),
+        ("--require-signature", "typo.pub", "no key at typo.pub"),
+        ("--require-signature", "release.pub", "is not signed, and a signature is demanded"),
+    ],
+)
+def test_what_the_runner_would_refuse_of_the_bundle_is_told_at_installation(
+    machine: Machine,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    option: str,
+    value: str,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Or else the service ends at each boot, and a key that is not there becomes a directory."""
+    new_key(tmp_path / "release")
+    assert install(tiny_bundle, "--", option, value) != 0
+    assert said in capsys.readouterr().err
+    assert not machine.unit.exists()
+    assert not (tmp_path / "typo.pub").exists()
+
+
 def test_root_without_sudo_must_name_a_user(
     machine: Machine, tiny_bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,7 +301,8 @@ def test_more_directories_to_write_to_are_made(machine: Machine, tiny_bundle: Pa
 def test_directories_among_the_options_may_be_written_and_files_are_read(
     unit_of: Callable[..., dict[str, str]], tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "a.pub").touch()
+    private, _ = new_key(tmp_path / "a")
+    sign(tiny_bundle, private)
     found = unit_of(tiny_bundle, "--", "--save", "all", "--save-to", "frames", "--require-signature", "a.pub")
     assert found["ReadWritePaths"] == f"-{tmp_path}/frames"
     assert f"{tmp_path}/a.pub" in found["RequiresMountsFor"].split()
@@ -294,6 +321,13 @@ def test_only_a_source_on_the_network_waits_for_it(
     unit_of: Callable[..., dict[str, str]], tiny_bundle: Path, source: str, network: bool
 ) -> None:
     assert ("After" in unit_of(tiny_bundle, source=source)) == network
+
+
+def test_who_puts_a_password_into_a_unit_is_told_that_it_can_be_read(
+    unit_of: Callable[..., dict[str, str]], tiny_bundle: Path
+) -> None:
+    assert "seen by every user" in unit_of(tiny_bundle, source="rtsp://me:secret@10.0.0.7/a")["stderr"]
+    assert "seen by every user" not in unit_of(tiny_bundle, source="rtsp://10.0.0.7/a")["stderr"]
 
 
 def test_installing_again_replaces_the_unit_and_restarts(machine: Machine, tiny_bundle: Path) -> None:

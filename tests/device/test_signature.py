@@ -92,6 +92,12 @@ def test_the_signature_is_over_the_manifests_exact_bytes(signed: Path, keys: tup
     assert done.returncode != 0
 
 
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_key_without_a_name_is_a_wrong_call(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert litesight.main(["sign", "--new-key", name]) == 2
+    assert "expected a name for the new keys" in capsys.readouterr().err
+
+
 def test_a_bundle_without_a_signature_is_refused(tiny_bundle: Path, keys: tuple[Path, Path]) -> None:
     assert "is not signed, and a signature is demanded (sign it" in refused(tiny_bundle, keys[1])
 

@@ -39,6 +39,9 @@ FAULTS: Final = {
 PERIOD: Final = 300
 """Good frames between two faults."""
 
+STUCK_S: Final = 20.0
+"""A fault that is not healed by then never will be."""
+
 LIMITS: Final = Limits(frozen_s=0.3, repeated_s=0.01, first_pause_s=0.001, longest_pause_s=0.01)
 
 
@@ -134,13 +137,18 @@ def soak(bundle: Path, frames: int) -> dict[str, Any]:
     threads: list[int] = []
     started = time.monotonic()
     next_sample = 0
-    turns = results(
-        capture,
-        model,
-        lambda each: Decision(each.labels, each.manifest.output, smooth=5),
-        # Until the last fault planted is healed.
-        lambda: world.delivered < frames or capture.counts["recovered"] < world.planted.total(),
-    )
+    progress, progress_at = (0, 0), started
+
+    def goes_on() -> bool:
+        """Until the last fault planted is healed."""
+        nonlocal progress, progress_at
+        now = (world.delivered, capture.counts["recovered"])
+        if now != progress:
+            progress, progress_at = now, time.monotonic()
+        is_stuck = time.monotonic() - progress_at > STUCK_S
+        return not is_stuck and (now[0] < frames or now[1] < world.planted.total())
+
+    turns = results(capture, model, lambda each: Decision(each.labels, each.manifest.output, smooth=5), goes_on)
     for _ in turns:
         classified += 1
         if world.delivered >= next_sample:

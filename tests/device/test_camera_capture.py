@@ -370,6 +370,7 @@ def test_a_picture_that_cannot_be_preprocessed_is_the_cameras_fault(world: World
 
 def test_a_mistake_of_our_own_is_seen_where_frames_are_fetched(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: Any) -> None:
+        time.sleep(0.1)  # until somebody waits for the frame
         raise ZeroDivisionError
 
     monkeypatch.setattr(Classifier, "prepare", broken)

@@ -125,7 +125,8 @@ def test_an_error_comes_after_the_frames_before_it(model: FixedModel) -> None:
     assert capture.next(PATIENT_S) is None
 
 
-def test_an_empty_source_ends_at_once(model: FixedModel) -> None:
+def test_an_empty_source_ends_at_once(model: FixedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Clip, "close", lambda clip: time.sleep(0.1))  # until somebody waits for a frame
     started = time.monotonic()
     capture = FileCapture(Clip(0), model)
     assert capture.next(PATIENT_S) is None

@@ -17,6 +17,7 @@ from device.quiet import native_stderr
 SCHEMES: Final = ("rtsp", "rtsps", "http", "https")
 OPEN_TIMEOUT_MS: Final = 10_000
 READ_TIMEOUT_MS: Final = 5_000
+MOST_OF_IT: Final = 0.9
 
 
 class VideoFile(Closing):
@@ -73,6 +74,19 @@ class NetworkVideo(VideoFile):
             )
         self.total = _frame_count(self._video)
         self.live = self.total is None
+
+    def __iter__(self) -> Iterator[Frame]:
+        count = 0
+        for frame in super().__iter__():
+            count += 1
+            yield frame
+        # A connection that breaks off ends like the video itself, and its length is
+        # an estimate where the frame rate varies.
+        if self.total is not None and count < MOST_OF_IT * self.total:
+            raise SourceError(
+                f"{self.name} broke off after {count} of about {self.total} frames",
+                hint="save the video to a file first",
+            )
 
 
 def open_address(address: str, scheme: str) -> Source:

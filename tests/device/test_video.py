@@ -158,6 +158,32 @@ def test_a_video_behind_an_address_is_a_video(video: Path) -> None:
             assert [colour(frame) for frame in source] == COLOURS_OF_THE_CLIP
 
 
+class BreaksOff(Quiet, BaseHTTPRequestHandler):
+    """Promises a whole video and delivers the first half."""
+
+    data = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.data)))
+        self.end_headers()
+        self.wfile.write(self.data[: len(self.data) // 2])
+
+
+def test_a_video_behind_an_address_that_breaks_off_is_no_success(tmp_path: Path) -> None:
+    # Larger than what FFmpeg wants to see before it believes in a video.
+    writer = cv2.VideoWriter(str(tmp_path / "long.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (320, 240))
+    for number in range(120):
+        writer.write(cv2.cvtColor(picture("red", number, 240, 320), cv2.COLOR_RGB2BGR))
+    writer.release()
+    BreaksOff.data = (tmp_path / "long.avi").read_bytes()
+    with served(BreaksOff) as address, open_source(f"{address}/long.avi") as source:
+        frames = iter(source)
+        assert colour(next(frames)) == "red"
+        with pytest.raises(SourceError, match=r"long\.avi broke off after \d\d of about 120 frames"):
+            list(frames)
+
+
 def test_a_stream_is_live_and_ends_when_it_breaks_off() -> None:
     with served(Stream) as address, open_source(f"{address}/stream?token=secret") as source:
         assert source.live

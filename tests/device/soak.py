@@ -142,7 +142,7 @@ def soak(bundle: Path, frames: int) -> dict[str, Any]:
     def goes_on() -> bool:
         """Until the last fault planted is healed."""
         nonlocal progress, progress_at
-        now = (world.delivered, capture.counts["recovered"])
+        now = (min(world.delivered, frames), capture.counts["recovered"])
         if now != progress:
             progress, progress_at = now, time.monotonic()
         is_stuck = time.monotonic() - progress_at > STUCK_S

@@ -32,7 +32,7 @@ class V4L2Camera(Closing):
         self.name = f"camera {number}"
         self._memory = FrameMemory()
         _check_device(number)
-        self._opened_at = time.monotonic()
+        self._stamp = time.monotonic()  # no picture is older than this, and each is newer than the one before
         self._camera = _open_v4l2(number)
         if not self._camera.isOpened():
             self.close()
@@ -61,14 +61,17 @@ class V4L2Camera(Closing):
     def _taken_at(self) -> float:
         """When the picture was taken, in seconds of ``time.monotonic()``.
 
-        The driver's time stamp, which OpenCV offers under this name; now, if that is before the camera was opened or
-        still to come, and so of another clock.
+        The driver's time stamp, which OpenCV offers under this name; now, if that is of another clock: from before the
+        camera was opened, still to come, or no later than the one before.
         """
         import cv2
 
         now = time.monotonic()
-        stamp = self._camera.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        return stamp if self._opened_at <= stamp <= now else now
+        stamp = float(self._camera.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+        if not self._stamp < stamp <= now:
+            return now
+        self._stamp = stamp
+        return stamp
 
     def recycle(self, frame: Frame) -> None:
         self._memory.give(frame.pixels)

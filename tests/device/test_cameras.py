@@ -84,16 +84,17 @@ def test_opencv_writes_into_a_frame_that_was_given_back(plug_in: Plug) -> None:
 
 
 def test_a_frame_is_as_old_as_the_driver_says_if_its_clock_is_ours(plug_in: Plug) -> None:
-    capture = plug_in(FakeCapture([RED, RED, RED, RED]))
+    capture = plug_in(FakeCapture([RED, RED, RED, RED, RED]))
     before = time.monotonic()
     with open_source("usb:0") as source:
         time.sleep(0.02)
         now = time.monotonic()
-        capture.stamps = [(now - 0.01) * 1000, (before - 1) * 1000, (now + 1000) * 1000, 0.0]
+        first = (now - 0.01) * 1000
+        capture.stamps = [first, first, (before - 1) * 1000, (now + 1000) * 1000, 0.0]
         frames = iter(source)
-        taken = [next(frames).captured_at for _ in range(4)]
+        taken = [next(frames).captured_at for _ in range(5)]
     assert taken[0] == pytest.approx(now - 0.01, abs=1e-4)
-    # Before the camera was opened, a time to come, and none at all: the frame is as old as its delivery.
+    # One that stands still, before the camera was opened, a time to come, and none at all: as old as its delivery.
     assert all(now <= each <= time.monotonic() for each in taken[1:])
 
 

@@ -7,10 +7,8 @@ delivers the newest frame of a camera.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Protocol
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from device.classifier import Classifier, Model
 from device.frames import Frame, FrameMemory, Source
+from device.handover import Handover
 
 FRAMES_AHEAD: Final = 2
 """Frames of a file that are decoded before the network asks for them."""
@@ -114,65 +113,27 @@ class FileCapture:
         self.counts: Counter[str] = Counter()
         self._source, self._limit = source, limit
         self._preparer = Preparer(model)
-        self._changed = threading.Condition()
-        self._ready: deque[Prepared] = deque()
-        self._error: BaseException | None = None
-        self._finished = self._closed = False
-        self._thread = threading.Thread(target=self._work, name="capture", daemon=True)
-        self._thread.start()
+        self._ready = Handover(self._read, FRAMES_AHEAD, "capture")
+        self._ready.start()
 
     @property
     def ended(self) -> bool:
-        with self._changed:
-            return self._closed or (self._finished and not self._ready and self._error is None)
+        return self._ready.ended
 
     def next(self, timeout_s: float) -> Prepared | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._finished or self._closed, timeout_s)
-            if self._ready:
-                self._changed.notify_all()
-                return self._ready.popleft()
-            if self._error is not None:
-                error, self._error = self._error, None
-                raise error
-        return None
+        return self._ready.take(timeout_s)
 
     def done(self, prepared: Prepared) -> None:
         self._preparer.take_back(prepared)
 
     def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join(CLOSE_TIMEOUT_S)
+        self._ready.close(CLOSE_TIMEOUT_S)
 
-    def _work(self) -> None:
-        try:
-            with self._source:
-                for prepared in self._prepared():
-                    if not self._hand_over(prepared):
-                        return
-        except BaseException as error:
-            with self._changed:
-                self._error = error
-        finally:
-            with self._changed:
-                self._finished = True
-                self._changed.notify_all()
-
-    def _prepared(self) -> Iterator[Prepared]:
-        frames = islice(self._source, self._limit)
-        while True:
-            asked_ns = time.perf_counter_ns()
-            frame = next(frames, None)
-            if frame is None:
-                return
-            yield self._preparer.prepare(frame, self._source, asked_ns)
-
-    def _hand_over(self, prepared: Prepared) -> bool:
-        """Wait for room; False if nobody wants it any more."""
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._ready) < FRAMES_AHEAD or self._closed)
-            self._ready.append(prepared)
-            self._changed.notify_all()
-            return not self._closed
+    def _read(self, ready: Handover[Prepared]) -> None:
+        with self._source:
+            frames = islice(self._source, self._limit)
+            while True:
+                asked_ns = time.perf_counter_ns()
+                frame = next(frames, None)
+                if frame is None or not ready.give(self._preparer.prepare(frame, self._source, asked_ns)):
+                    return

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from device.capture import CLOSE_TIMEOUT_S, Capture, Prepared
 from device.errors import LitesightError
+from device.handover import Handover
 
 TURN_S: Final = 0.2
 """So often, at least, the thread looks whether it is to end."""
@@ -40,19 +40,13 @@ class NetworkThread:
 
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
-        # Guards all below.
-        self._changed = threading.Condition()
-        self._answer: Answered | None = None
-        self._error: BaseException | None = None
-        self._closed = self._finished = False
-        self._thread = threading.Thread(target=self._work, name="network", daemon=True)
-        self._thread.start()
+        self._answers = Handover(self._invoke, 1, "network")
+        self._answers.start()
 
     @property
     def ended(self) -> bool:
         """Whether no answer will come any more."""
-        with self._changed:
-            return self._closed or (self._finished and self._answer is None and self._error is None)
+        return self._answers.ended
 
     def next(self, timeout_s: float) -> Answered | None:
         """The next answer; None if none came in time or there are no more.
@@ -60,47 +54,17 @@ class NetworkThread:
         Raises:
             LitesightError: the source failed for good.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self._answer is not None or self._finished or self._closed, timeout_s)
-            answer, self._answer = self._answer, None
-            if answer is not None:
-                self._changed.notify_all()
-            elif self._error is not None:
-                error, self._error = self._error, None
-                raise error
-            return answer
+        return self._answers.take(timeout_s)
 
     def close(self) -> None:
         """Stop after the frame in hand; a network that takes longer is left alone. Again does no harm."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join(CLOSE_TIMEOUT_S)
+        self._answers.close(CLOSE_TIMEOUT_S)
 
-    def _work(self) -> None:
-        try:
-            while self._wait_for_room() and not self._capture.ended:
-                prepared = self._capture.next(TURN_S)
-                if prepared is not None:
-                    self._hand_over(_answer(prepared))
-        except BaseException as error:  # told where answers are fetched
-            with self._changed:
-                self._error = error
-        finally:
-            with self._changed:
-                self._finished = True
-                self._changed.notify_all()
-
-    def _wait_for_room(self) -> bool:
-        """False if nobody wants answers any more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._answer is None or self._closed)
-            return not self._closed
-
-    def _hand_over(self, answer: Answered) -> None:
-        with self._changed:
-            self._answer = answer
-            self._changed.notify_all()
+    def _invoke(self, answers: Handover[Answered]) -> None:
+        while answers.wait_for_room() and not self._capture.ended:
+            prepared = self._capture.next(TURN_S)
+            if prepared is not None:
+                answers.give(_answer(prepared))
 
 
 def _answer(prepared: Prepared) -> Answered:

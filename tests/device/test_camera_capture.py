@@ -34,6 +34,7 @@ class World:
         self.cameras: list[Any] = []
         self.opened: list[Any] = []
         self.capture: CameraCapture | None = None
+        self._others = set(threading.enumerate())
 
     def start(self, first: ScriptedCamera, *later: Any, limits: Limits = QUICK) -> CameraCapture:
         """``later``: a camera for each time that it is opened again, or the error that opening raises."""
@@ -62,13 +63,16 @@ class World:
         assert prepared is not None, self.events
         return prepared
 
+    def threads(self) -> list[threading.Thread]:
+        """Those that read a camera of this world."""
+        return [each for each in set(threading.enumerate()) - self._others if each.name == "camera"]
+
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events]
 
 
 @pytest.fixture
 def world(tiny_bundle: Path) -> Iterator[World]:
-    others = set(threading.enumerate())
     world = World(load_classifier(tiny_bundle, threads=1))
     yield world
     assert world.capture is not None
@@ -79,7 +83,7 @@ def world(tiny_bundle: Path) -> Iterator[World]:
         if isinstance(camera, ScriptedCamera):
             camera.close()
     world.capture.close()
-    left = [thread for thread in set(threading.enumerate()) - others if thread.name == "camera"]
+    left = world.threads()
     for thread in left:
         thread.join(PATIENT_S)
     assert not [thread for thread in left if thread.is_alive()]
@@ -217,13 +221,13 @@ def test_closing_that_hangs_is_given_up_too(world: World) -> None:
         assert world.kinds() == ["frozen", "recovered"]
     finally:
         first.over.set()
-    wait_for_threads(1)
+    wait_for_threads(world, 1)
     capture.next(0.0)  # what a thread meets after its turn is nobody's concern
 
 
-def wait_for_threads(number: int) -> None:
+def wait_for_threads(world: World, number: int) -> None:
     deadline = time.monotonic() + PATIENT_S
-    while sum(thread.name == "camera" for thread in threading.enumerate()) > number:
+    while len(world.threads()) > number:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -237,7 +241,7 @@ def test_a_thread_that_came_back_does_not_count_as_left_alone(world: World) -> N
     for hang in hangs:
         world.frame()
         hang.over.set()
-        wait_for_threads(1)
+        wait_for_threads(world, 1)
     assert world.kinds() == ["frozen", "recovered"] * 3
 
 
@@ -248,7 +252,7 @@ def test_closing_does_not_wait_for_a_long_pause_to_end(world: World) -> None:
     assert world.kinds() == ["failed"]
     assert len(world.opened) == 1, "and the pause is kept"
     capture.close()
-    wait_for_threads(0)
+    wait_for_threads(world, 0)
 
 
 def test_slow_preprocessing_is_not_the_cameras_fault(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

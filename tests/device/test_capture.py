@@ -88,7 +88,9 @@ def test_frames_that_lie_ready_when_the_source_is_done_are_not_lost(model: Fixed
     clip = Clip(FRAMES_AHEAD)
     capture = FileCapture(clip, model)
     assert clip.closed.wait(PATIENT_S)
-    capture._thread.join(PATIENT_S)
+    for thread in threading.enumerate():
+        if thread.name == "capture":
+            thread.join(PATIENT_S)
     got = []
     while not capture.ended:
         prepared = capture.next(PATIENT_S)

@@ -453,6 +453,7 @@ def test_the_empty_place_of_a_stick_that_was_pulled_out_is_not_filled(
     assert store.save(shot(bundle, scene(1))) is Outcome.SAVED
 
 
+@pytest.mark.native  # of the emulated machine /proc is an ordinary folder
 def test_a_place_that_takes_no_files_is_refused_before_the_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "dangling").symlink_to(tmp_path / "nothing" / "there")

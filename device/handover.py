@@ -52,17 +52,17 @@ class Handover(Generic[T]):
                 raise error
         return None
 
-    def wait_for_room(self) -> bool:
-        """Until one more thing may wait; False if nobody wants any. For the thread."""
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._ready) < self._room or self._closed)
-            return not self._closed
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody wants more. For the thread."""
+        return not self._closed
 
     def give(self, thing: T) -> bool:
         """Hand over, when there is room; False if nobody wants it. For the thread."""
-        if not self.wait_for_room():
-            return False
         with self._changed:
+            self._changed.wait_for(lambda: len(self._ready) < self._room or self._closed)
+            if self._closed:
+                return False
             self._ready.append(thing)
             self._changed.notify_all()
         return True

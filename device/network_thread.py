@@ -36,7 +36,7 @@ class Answered:
 
 
 class NetworkThread:
-    """Answers what a capture delivers. At most one answer waits: a frame is fetched when it can be told soon."""
+    """Answers what a capture delivers. At most one answer waits, and the network is at most one frame ahead of it."""
 
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
@@ -61,8 +61,9 @@ class NetworkThread:
         self._answers.close(CLOSE_TIMEOUT_S)
 
     def _invoke(self, answers: Handover[Answered]) -> None:
-        while answers.wait_for_room() and not self._capture.ended:
+        while answers.wanted and not self._capture.ended:
             prepared = self._capture.next(TURN_S)
+            # The next frame is begun before this answer is taken: waiting for another thread to wake costs 0.1 ms.
             if prepared is not None:
                 answers.give(_answer(prepared))
 

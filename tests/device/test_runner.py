@@ -203,14 +203,15 @@ def test_a_network_that_fails_gives_way_to_an_older_one(
     error = InterpreterError("the runtime failed")
     broken(monkeypatch, newer, error)
     model = TwoModels(classifier, newer)
-    capture = Frames(model, frame("red", 0), frame("blue", 1))
-    found = []
-    for result in results(capture, model, decide):
-        found.append((result.frame.index, result.label, result.bundle.path))
-    assert found == [(1, "blue", classifier.bundle.path)]
-    assert model.errors == [error]
-    assert model.good == [classifier]
-    assert capture.back == [0, 1]
+    capture = Frames(model, *(frame("blue", index) for index in range(9)))
+    found = [(result.frame.index, result.label, result.bundle.path) for result in results(capture, model, decide)]
+    # What was prepared for the model that failed is lost with it: the network is up to three frames ahead.
+    lost = 9 - len(found)
+    assert 1 <= lost <= 4
+    assert found == [(index, "blue", classifier.bundle.path) for index in range(lost, 9)]
+    assert model.errors == [error] * lost
+    assert model.good == [classifier] * len(found)
+    assert capture.back == list(range(9))
 
 
 def test_a_decision_that_a_new_model_does_not_allow_counts_as_its_failure(
@@ -218,13 +219,15 @@ def test_a_decision_that_a_new_model_does_not_allow_counts_as_its_failure(
 ) -> None:
     other = load_classifier(make_bundle("other.bundle", labels=("cat", "dog", "bird")), threads=1)
     model = TwoModels(classifier, other)
-    capture = Frames(model, frame("red", 0), frame("red", 1))
+    capture = Frames(model, *(frame("red", index) for index in range(9)))
 
     def rejecting(bundle: Bundle) -> Decision:
         return Decision(bundle.labels, bundle.manifest.output, reject=("blue",))
 
     turns = results(capture, model, rejecting)
-    assert [result.label for result in turns] == ["red"]
+    labels = [result.label for result in turns]
+    assert set(labels) == {"red"}
+    assert len(labels) >= 5
     assert isinstance(model.errors[0], LitesightError)
 
 

@@ -220,6 +220,11 @@ def _own_version() -> str:
 def process(argv: Sequence[str] | None = None) -> NoReturn:
     """The whole process ``litesight``: :func:`main`, and an end that no camera's driver can spoil."""
     status = main(argv)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        # A full disk under the log: Python would try again at its end and turn the status into 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     if any(thread.name in ("camera", "network") for thread in threading.enumerate()):
         # It hangs in a driver or a large network. Python's end would take both from under it and might crash.
         os._exit(status)

@@ -16,6 +16,9 @@ from device.handover import Handover
 TURN_S: Final = 0.2
 """So often, at least, the thread looks whether it is to end."""
 
+HANG_S: Final = 60.0
+"""So long one frame may take on the slowest board; then the runtime hangs, and only a new process helps."""
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -40,6 +43,7 @@ class NetworkThread:
 
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
+        self._busy_since: float | None = None  # of ``time.monotonic()``, while a frame is in the network
         self._answers = Handover(self._invoke, 1, "network")
         self._answers.start()
 
@@ -52,9 +56,15 @@ class NetworkThread:
         """The next answer; None if none came in time or there are no more.
 
         Raises:
-            LitesightError: the source failed for good.
+            LitesightError: the source failed for good, or the network hangs.
         """
-        return self._answers.take(timeout_s)
+        answer = self._answers.take(timeout_s)
+        since = self._busy_since
+        if answer is None and since is not None and time.monotonic() - since > HANG_S:
+            raise LitesightError(
+                f"the network has not answered a frame for {HANG_S:g} s", hint="start again; litesight service does so"
+            )
+        return answer
 
     def close(self) -> None:
         """Stop after the frame in hand; a network that takes longer is left alone. Again does no harm."""
@@ -65,7 +75,10 @@ class NetworkThread:
             prepared = self._capture.next(TURN_S)
             # The next frame is begun before this answer is taken: waiting for another thread to wake costs 0.1 ms.
             if prepared is not None:
-                answers.give(_answer(prepared))
+                self._busy_since = time.monotonic()
+                answer = _answer(prepared)
+                self._busy_since = None
+                answers.give(answer)
 
 
 def _answer(prepared: Prepared) -> Answered:

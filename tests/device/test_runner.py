@@ -113,7 +113,8 @@ def test_each_frame_has_its_own_answer_and_is_given_back_when_the_next_is_asked_
 
 def test_times_are_those_of_the_stages(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([3_000_000, 13_000_000])
-    monkeypatch.setattr(network_thread, "time", SimpleNamespace(perf_counter_ns=lambda: next(ticks)))
+    clock = SimpleNamespace(perf_counter_ns=lambda: next(ticks), monotonic=time.monotonic)
+    monkeypatch.setattr(network_thread, "time", clock)
     monkeypatch.setattr(runner, "time", SimpleNamespace(perf_counter_ns=lambda: 113_000_000))
     (result,) = results(Frames(FixedModel(classifier), frame("red", 0)), FixedModel(classifier), decide)
     ms = result.classification.ms
@@ -147,6 +148,20 @@ def test_a_mistake_of_our_own_in_the_network_is_seen(classifier: Classifier, mon
     broken(monkeypatch, classifier, ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         list(results(Frames(FixedModel(classifier), frame("red", 0)), FixedModel(classifier), decide))
+
+
+def test_a_network_that_hangs_is_told_and_not_kept_alive_by_the_loop(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(network_thread, "HANG_S", 0.1)
+    monkeypatch.setattr(network_thread, "CLOSE_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(classifier, "invoke", lambda input: over.wait(30))
+    try:
+        with pytest.raises(LitesightError, match=r"the network has not answered a frame for 0\.1 s"):
+            list(results(Frames(FixedModel(classifier), frame("red", 0)), FixedModel(classifier), decide))
+    finally:
+        over.set()
 
 
 def test_the_threads_end_with_the_loop(classifier: Classifier) -> None:
